@@ -1,0 +1,60 @@
+"""The contract of an extractor: a spec, a model that loads once, and pure functions over a media's rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from features.records import FeatureRow, MediaRows, Utterance
+    from features.spec import FeatureSpec
+
+
+class Extractor(ABC):
+    """Turns a media's rows into feature vectors or utterances. It knows no tables and keeps no state.
+
+    Attributes:
+        spec: What the output is.
+        batch_size: Items a call of the model takes at most, across media.
+    """
+
+    spec: ClassVar[FeatureSpec]
+    batch_size: ClassVar[int] = 32
+
+    @abstractmethod
+    def load(self, device: str) -> Any:  # noqa: ANN401 - each extractor has its own model
+        """Load the model once a worker process.
+
+        Args:
+            device: `cpu`, `cuda`, `cuda:<n>`, or `auto` (a GPU where there is one).
+
+        Returns:
+            A ready model, weak-referenceable (a class instance, never a tuple or a list).
+
+        Raises:
+            ExtractionError: Weights are missing; the message names the package or path to get.
+        """
+
+    @abstractmethod
+    def prepare(self, rows: MediaRows) -> Iterable[Any]:
+        """A media's inputs in order of time, made lazily: a picture, an audio window, an utterance.
+
+        Nothing when the media has nothing for this extractor.
+        """
+
+    @abstractmethod
+    def __call__(self, model: Any, items: Sequence[Any]) -> Sequence[Any]:  # noqa: ANN401
+        """Outputs for a batch of items, which may come from several media; one output an item, in order."""
+
+    @abstractmethod
+    def finish(self, rows: MediaRows, items: Sequence[Any], outputs: Sequence[Any]) -> Sequence[FeatureRow | Utterance]:
+        """Join one media's outputs to rows on its timeline, in order of time.
+
+        `items` are what `prepare` gave, where an item may have been stripped of its payload by `slim`.
+        """
+
+    def slim(self, item: Any) -> Any:  # noqa: ANN401
+        """What `finish` needs of an item once the model has seen it; drop pictures and samples here."""
+        return item

@@ -1,0 +1,128 @@
+"""The records that travel between decoding, extraction, fusion and the tables: what a row means in Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One sampled picture.
+
+    Attributes:
+        t_us: Presentation time of the decoded frame on the media's timeline, microseconds.
+        duration_us: Its time on screen, microseconds.
+        valid_start_us: Start of the stretch that it stands for (midpoint to the previous sample).
+        valid_end_us: End of that stretch.
+        jpeg: The picture, upright, encoded as JPEG.
+        width: Pixels of the stored picture.
+        height: Pixels of the stored picture.
+    """
+
+    t_us: int
+    duration_us: int
+    valid_start_us: int
+    valid_end_us: int
+    jpeg: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """A chunk of mono sound as FLAC, `[start_us, end_us)` on the media's timeline."""
+
+    start_us: int
+    end_us: int
+    flac: bytes
+    sample_rate_hz: int
+
+
+class Word(NamedTuple):
+    """One spoken word; `confidence` in [0, 1], or None where the recogniser gives none."""
+
+    word: str
+    start_us: int
+    end_us: int
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A stretch of text. `source` is `subtitle`, `sidecar` or `asr:<name>`; `language` BCP 47 or None."""
+
+    start_us: int
+    end_us: int
+    text: str
+    source: str
+    language: str | None = None
+    speaker: str | None = None
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What decoding found out about a media as a whole; None where there is no such stream or fact.
+
+    Attributes:
+        container: FFmpeg's name of the container format.
+        duration_us: End of the last picture, sound or text on the timeline, measured, not as the header claims.
+        width: Displayed pixels (after rotation) of the source's pictures.
+        height: Displayed pixels of the source's pictures.
+        rotation: Clockwise degrees by which the stored pictures were turned to stand upright: 0, 90, 180, 270.
+        frame_rate: Average frames a second, decoded frames over their time.
+        sample_rate_hz: Rate of the source's sound.
+        has_video: At least one picture was decoded.
+        has_audio: At least one sample of sound was decoded.
+        has_text: At least one utterance came from a subtitle track or a sidecar.
+        language: Language of the default text or sound track, or None.
+    """
+
+    container: str
+    duration_us: int
+    width: int | None
+    height: int | None
+    rotation: int | None
+    frame_rate: float | None
+    sample_rate_hz: int | None
+    has_video: bool
+    has_audio: bool
+    has_text: bool
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMedia:
+    """All that one pass over a media yields, each part in order of time."""
+
+    info: MediaInfo
+    frames: tuple[Frame, ...] = ()
+    audio: tuple[AudioChunk, ...] = ()
+    utterances: tuple[Utterance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRows:
+    """What an extractor gets of one media: only the tables that it reads are filled.
+
+    `has_*` tell an absent track (`absent`) from one that has nothing in it (`empty`).
+    """
+
+    media_id: str
+    duration_us: int
+    has_video: bool
+    has_audio: bool
+    has_text: bool
+    frames: tuple[Frame, ...] = ()
+    audio: tuple[AudioChunk, ...] = ()
+    utterances: tuple[Utterance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """One feature vector over `[start_us, end_us)`; `values` are float32 numbers of the spec's shape, flattened."""
+
+    start_us: int
+    end_us: int
+    values: tuple[float, ...]

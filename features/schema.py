@@ -1,0 +1,234 @@
+"""Schemas of all tables, one column a line with what it means; checked before every commit."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from features.errors import SchemaError
+
+BATCH_ID = "batch_id"
+"""Partition column of every table."""
+
+SCHEMA_VERSION = 1
+"""Version of the schemas in this file; a store of a newer one is refused."""
+
+_WORDS = pa.list_(
+    pa.struct(
+        [
+            pa.field("word", pa.string()),
+            pa.field("start_us", pa.int64()),
+            pa.field("end_us", pa.int64()),
+            pa.field("confidence", pa.float32()),
+        ]
+    )
+)
+
+
+def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(BATCH_ID, pa.string()), *(pa.field(name, kind) for name, kind in columns)])
+
+
+SOURCES = _schema(
+    ("uri", pa.string()),  # absolute path or URL
+    ("size_bytes", pa.int64()),  # as listed
+    ("mtime_us", pa.int64()),  # last change, microseconds since 1970 UTC; null where unknown
+    ("etag", pa.string()),  # an object store's tag; null for files
+    ("sidecars", pa.list_(pa.string())),  # subtitle files beside it
+    ("consent", pa.string()),  # granted, refused, unstated: as planned
+    ("config_fingerprint", pa.string()),  # of the ingest configuration
+    ("planned_at", pa.timestamp("us", tz="UTC")),
+)
+
+SOURCE_RESULTS = _schema(
+    ("uri", pa.string()),
+    ("media_id", pa.string()),  # null where the bytes could not be read
+    ("status", pa.string()),  # done, failed, duplicate
+    ("finished_at", pa.timestamp("us", tz="UTC")),
+)
+
+MEDIA = _schema(
+    ("media_id", pa.string()),  # hex of BLAKE2b-128 of all bytes
+    ("name", pa.string()),  # file name of the source
+    ("uri", pa.string()),  # source that it was decoded from
+    ("container", pa.string()),  # null where nothing was decoded
+    ("duration_us", pa.int64()),  # measured end of the last picture or sound
+    ("width", pa.int32()),  # displayed pixels
+    ("height", pa.int32()),
+    ("rotation", pa.int32()),  # clockwise degrees that made the pictures upright
+    ("frame_rate", pa.float64()),  # decoded frames a second
+    ("sample_rate_hz", pa.int32()),  # of the source's sound
+    ("has_video", pa.bool_()),
+    ("has_audio", pa.bool_()),
+    ("has_text", pa.bool_()),  # subtitle or sidecar
+    ("language", pa.string()),
+    ("consent", pa.string()),  # granted, refused, unstated
+    ("subject_ids", pa.list_(pa.string())),  # people in it, pseudonyms
+    ("recorded_at", pa.timestamp("us", tz="UTC")),
+    ("ingested_at", pa.timestamp("us", tz="UTC")),
+    ("superseded_by", pa.string()),  # media_id of newer bytes at the same uri
+)
+
+FRAMES = _schema(
+    ("media_id", pa.string()),
+    ("t_us", pa.int64()),  # presentation time
+    ("duration_us", pa.int64()),  # time on screen
+    ("valid_start_us", pa.int64()),  # stretch that the sample stands for
+    ("valid_end_us", pa.int64()),
+    ("jpeg", pa.binary()),
+    ("width", pa.int32()),  # of the stored picture
+    ("height", pa.int32()),
+)
+
+AUDIO = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("flac", pa.binary()),  # mono
+    ("sample_rate_hz", pa.int32()),
+)
+
+TRANSCRIPTS = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("text", pa.string()),
+    ("language", pa.string()),
+    ("source", pa.string()),  # subtitle, sidecar, asr:<name>
+    ("speaker", pa.string()),
+    ("words", _WORDS),
+)
+
+FEATURES = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("values", pa.list_(pa.float32())),  # of the spec's shape, flattened
+)
+
+COVERAGE = _schema(
+    ("media_id", pa.string()),
+    ("status", pa.string()),  # ok, absent, empty, failed, skipped
+    ("num_rows", pa.int64()),
+    ("message", pa.string()),
+)
+
+LABELS = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("task", pa.string()),
+    ("class", pa.string()),  # null for a number
+    ("number", pa.float64()),  # null for a class
+    ("weight", pa.float64()),
+    ("annotator", pa.string()),
+)
+
+SPLITS = _schema(
+    ("group_id", pa.string()),
+    ("media_id", pa.string()),
+    ("split", pa.string()),  # train, dev, test
+)
+
+SCORES = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("task", pa.string()),
+    ("prediction", pa.string()),  # class, null where abstained
+    ("probabilities", pa.list_(pa.float32())),  # in the order of the model's classes
+    ("abstained", pa.bool_()),  # no modality was there
+    ("present", pa.list_(pa.string())),  # modalities that the prediction used
+    ("contributions", pa.list_(pa.float32())),  # by modality of `present`; null where not computed
+)
+
+FAILURES = _schema(
+    ("stage", pa.string()),  # ingest, extract:<key>, score:<key>
+    ("media_id", pa.string()),
+    ("uri", pa.string()),
+    ("error", pa.string()),  # class
+    ("message", pa.string()),
+    ("attempts", pa.int32()),
+    ("generation", pa.int32()),
+    ("run_id", pa.string()),
+    ("failed_at", pa.timestamp("us", tz="UTC")),
+    ("closed_at", pa.timestamp("us", tz="UTC")),  # null while open
+)
+
+RUNS = _schema(
+    ("run_id", pa.string()),
+    ("command", pa.string()),
+    ("stage", pa.string()),
+    ("started_at", pa.timestamp("us", tz="UTC")),
+    ("finished_at", pa.timestamp("us", tz="UTC")),
+    ("num_batches", pa.int64()),
+    ("num_rows", pa.int64()),
+    ("num_failures", pa.int64()),
+    ("seconds", pa.float64()),
+    ("status", pa.string()),  # done, failed
+)
+
+TOMBSTONES = _schema(
+    ("media_id", pa.string()),
+    ("uri_hash", pa.string()),  # keyed hash
+    ("forgotten_at", pa.timestamp("us", tz="UTC")),
+)
+
+_FIXED = {
+    "sources": SOURCES,
+    "source_results": SOURCE_RESULTS,
+    "media": MEDIA,
+    "frames": FRAMES,
+    "audio": AUDIO,
+    "transcripts": TRANSCRIPTS,
+    "failures": FAILURES,
+    "runs": RUNS,
+    "tombstones": TOMBSTONES,
+}
+_FAMILIES = {
+    "transcripts": TRANSCRIPTS,
+    "features": FEATURES,
+    "coverage": COVERAGE,
+    "labels": LABELS,
+    "splits": SPLITS,
+    "scores": SCORES,
+}
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Schema of a table by its name, `batch_id` first.
+
+    Args:
+        table: A fixed table (`media`) or a member of a family (`features/mfcc@1`, `labels/sentiment`).
+
+    Raises:
+        SchemaError: There is no such table.
+    """
+    if table in _FIXED:
+        return _FIXED[table]
+    family, _, member = table.partition("/")
+    if member and family in _FAMILIES:
+        return _FAMILIES[family]
+    known = ", ".join([*_FIXED, *(f"{name}/<name>" for name in _FAMILIES)])
+    message = f"there is no table {table!r}; tables are {known}"
+    raise SchemaError(message)
+
+
+def data_schema_of(table: str) -> pa.Schema:
+    """Schema of a table's Parquet files: without the partition column."""
+    schema = schema_of(table)
+    return schema.remove(schema.get_field_index(BATCH_ID))
+
+
+def check_rows(table: str, rows: pa.Table) -> None:
+    """Refuse rows whose columns are not exactly those of the table's Parquet files.
+
+    Raises:
+        SchemaError: A column is missing, unknown, or of another type.
+    """
+    wanted = data_schema_of(table)
+    if rows.schema.equals(wanted):
+        return
+    difference = [f"{field.name}: {field.type}" for field in rows.schema if field not in list(wanted)]
+    missing = [field.name for field in wanted if field.name not in rows.schema.names]
+    message = f"rows for table {table!r} have the wrong columns (not in it: {difference}, missing: {missing})"
+    raise SchemaError(message)
