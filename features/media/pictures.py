@@ -1,0 +1,225 @@
+"""Pictures: which decoded frames to keep, and how they become upright JPEGs of a moderate size."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import av
+import cv2
+import numpy as np
+
+from features.errors import DecodeError
+from features.identity import MICROSECONDS
+from features.media.probe import StreamClock
+from features.records import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from fractions import Fraction
+
+    import numpy.typing as npt
+
+    Picture = npt.NDArray[np.uint8]
+
+cv2.setNumThreads(1)  # one thread a worker
+
+_DEFAULT_SPAN_US = MICROSECONDS // 25
+_SANE_ASPECT = 8
+_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+def encode_jpeg(rgb: Picture, quality: int = 90) -> bytes:
+    """JPEG of a picture.
+
+    Args:
+        rgb: RGB, uint8, shape [height, width, 3].
+        quality: 1 to 100.
+    """
+    return _encode_bgr(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), quality)
+
+
+def decode_jpeg(jpeg: bytes) -> Picture:
+    """Picture of a JPEG.
+
+    Returns:
+        RGB, uint8, shape [height, width, 3].
+
+    Raises:
+        DecodeError: The bytes are no picture.
+    """
+    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+    if bgr is None:
+        message = f"cannot decode a JPEG of {len(jpeg)} bytes ({jpeg[:8]!r}…); verify the table that holds it"
+        raise DecodeError(message)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def fit(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Size with the same shape whose short side is at most `short_side`; never larger than it was."""
+    shorter = min(width, height)
+    if shorter <= short_side:
+        return width, height
+    return max(1, round(width * short_side / shorter)), max(1, round(height * short_side / shorter))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A picture that was kept; the stretch it stands for is known only when all are."""
+
+    t_us: int
+    duration_us: int
+    jpeg: bytes
+    width: int
+    height: int
+
+
+class PictureSampler:
+    """Keeps of a video the frame on screen at each multiple of an interval, holding one decoded frame at a time.
+
+    The first picture is always kept: it stands in for the grid time before it. A frame that is on screen at
+    two grid times is kept once.
+
+    Args:
+        stream: The video stream.
+        origin_us: Start of the timeline.
+        interval_us: Distance of grid times, microseconds.
+        short_side: Largest short side of a kept picture, pixels.
+        quality: JPEG quality, 1 to 100.
+    """
+
+    def __init__(
+        self, stream: av.VideoStream, origin_us: int, *, interval_us: int, short_side: int, quality: int
+    ) -> None:
+        self._clock = StreamClock.of(stream.time_base, origin_us)
+        self._aspect = _sane_aspect(stream.sample_aspect_ratio)
+        self._nominal_us = _nominal_span_us(stream)
+        self._interval_us = interval_us
+        self._short_side = short_side
+        self._quality = quality
+        self._current: av.VideoFrame | None = None
+        self._current_us = 0
+        self._samples: list[_Sample] = []
+        self.num_frames = 0
+        self.first_us = 0
+        self.end_us = 0
+        self.width: int | None = None
+        self.height: int | None = None
+        self.rotation: int | None = None
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Decoded frames a second of their time, or None before there is one."""
+        span_us = self.end_us - self.first_us
+        return self.num_frames * MICROSECONDS / span_us if span_us > 0 else None
+
+    def add(self, frame: av.VideoFrame) -> bool:
+        """Take the next decoded frame.
+
+        Returns:
+            Whether the frame before it was kept.
+        """
+        t_us = self._time_of(frame)
+        kept = False
+        if self._current is None:
+            self._describe(frame)
+            self.first_us = t_us
+        elif t_us > self._current_us:
+            kept = self._leave(t_us)
+        self._current, self._current_us = frame, t_us
+        self.num_frames += 1
+        return kept
+
+    def finish(self) -> tuple[Frame, ...]:
+        """Kept pictures by time, each with the stretch that it stands for."""
+        if self._current is not None:
+            self.end_us = self._current_us + self._last_span_us(self._current)
+            self._leave(self.end_us)
+            self._current = None
+        return _with_valid_spans(self._samples, self.end_us)
+
+    def _time_of(self, frame: av.VideoFrame) -> int:
+        """Presentation time; a missing time, or one that jumps back, is taken as one frame after the last."""
+        t_us = None if frame.pts is None else max(self._clock.time_us(frame.pts), 0)
+        if self._current is None:
+            return t_us or 0
+        if t_us is None or t_us < self._current_us:
+            return self._current_us + self._nominal_us
+        return t_us
+
+    def _leave(self, next_us: int) -> bool:
+        """Keep the frame on screen where a grid time falls in its time, or where it is the first."""
+        t_us, frame = self._current_us, self._current
+        grid_us = -(-t_us // self._interval_us) * self._interval_us
+        if self._samples and grid_us >= next_us:
+            return False
+        bgr = self._upright(frame)
+        jpeg = _encode_bgr(bgr, self._quality)
+        self._samples.append(_Sample(t_us, next_us - t_us, jpeg, bgr.shape[1], bgr.shape[0]))
+        return True
+
+    def _last_span_us(self, frame: av.VideoFrame) -> int:
+        """Time on screen of the last frame: as stated, unless it is less than half of what the others had."""
+        stated_us = self._clock.span_us(frame.duration or 0)
+        shown = self._current_us - self.first_us
+        usual_us = shown // (self.num_frames - 1) if shown > 0 else self._nominal_us
+        return stated_us if 2 * stated_us >= usual_us else usual_us
+
+    def _describe(self, frame: av.VideoFrame) -> None:
+        self.rotation = _clockwise_turn(frame)
+        width, height = self._displayed_size(frame)
+        self.width, self.height = (height, width) if self.rotation in {90, 270} else (width, height)
+
+    def _displayed_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Size with square pixels, before it is turned."""
+        return max(1, round(frame.width * self._aspect)), frame.height
+
+    def _upright(self, frame: av.VideoFrame) -> Picture:
+        width, height = fit(*self._displayed_size(frame), self._short_side)
+        bgr = frame.reformat(width=width, height=height, format="bgr24").to_ndarray()
+        turn = _TURNS.get(_clockwise_turn(frame))
+        return np.asarray(bgr if turn is None else cv2.rotate(bgr, turn), np.uint8)
+
+
+def _encode_bgr(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
+    done, buffer = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        message = f"cannot encode a picture of shape {bgr.shape} as JPEG; give it three channels of uint8"
+        raise DecodeError(message)
+    return bytes(buffer.tobytes())
+
+
+def _clockwise_turn(frame: av.VideoFrame) -> int:
+    """Clockwise degrees that make a frame upright, to the nearest quarter turn; FFmpeg counts the other way."""
+    turn: int = round(-frame.rotation / 90) * 90 % 360
+    return turn
+
+
+def _sane_aspect(aspect: Fraction | None) -> Fraction | int:
+    """Width over height of a pixel; 1 where the file does not know or claims what no screen shows."""
+    if not aspect or aspect <= 0 or not 1 <= aspect * _SANE_ASPECT <= _SANE_ASPECT**2:
+        return 1
+    return aspect
+
+
+def _nominal_span_us(stream: av.VideoStream) -> int:
+    rate = stream.guessed_rate
+    return round(MICROSECONDS / rate) if rate and 1 <= rate <= 1000 else _DEFAULT_SPAN_US
+
+
+def _with_valid_spans(samples: Sequence[_Sample], end_us: int) -> tuple[Frame, ...]:
+    times = [sample.t_us for sample in samples]
+    borders = [*times[:1], *((before + after) // 2 for before, after in itertools.pairwise(times)), end_us]
+    return tuple(
+        Frame(
+            t_us=sample.t_us,
+            duration_us=sample.duration_us,
+            valid_start_us=borders[index],
+            valid_end_us=borders[index + 1],
+            jpeg=sample.jpeg,
+            width=sample.width,
+            height=sample.height,
+        )
+        for index, sample in enumerate(samples)
+    )

@@ -1,0 +1,145 @@
+"""What a media file holds: opening it, its clock, and which of its streams to decode."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+from av.stream import Discard, Disposition
+
+from features.errors import DecodeError
+from features.identity import MICROSECONDS
+from features.transcripts.language import language_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from fractions import Fraction
+    from pathlib import Path
+
+_TEXT_CODECS = frozenset({"subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text"})
+_NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+_MAX_NAMED_STREAMS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The streams of a container to decode: the default video, the best sound, all text."""
+
+    video: av.VideoStream | None
+    audio: av.AudioStream | None
+    texts: tuple[av.subtitles.stream.SubtitleStream, ...]
+
+    @property
+    def streams(self) -> tuple[av.stream.Stream, ...]:
+        """All of them, in no special order."""
+        return tuple(stream for stream in (self.video, self.audio) if stream is not None) + self.texts
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClock:
+    """Turns one stream's timestamps into microseconds on the media's timeline, without floats."""
+
+    numerator: int
+    denominator: int
+    origin_us: int
+
+    @classmethod
+    def of(cls, time_base: Fraction, origin_us: int) -> StreamClock:
+        """Clock of a stream that counts in `time_base` seconds; the timeline starts at `origin_us`."""
+        return cls(time_base.numerator * MICROSECONDS, time_base.denominator, origin_us)
+
+    def time_us(self, pts: int) -> int:
+        """Microseconds since the start of the timeline; negative for what is before it."""
+        return self.span_us(pts) - self.origin_us
+
+    def span_us(self, ticks: int) -> int:
+        """Microseconds nearest to a count of ticks."""
+        return (2 * ticks * self.numerator + self.denominator) // (2 * self.denominator)
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a local file for decoding, and close it whatever happens.
+
+    Nothing but local files is ever opened, even when a playlist names a URL.
+
+    Raises:
+        DecodeError: It cannot be opened, or is no media file.
+    """
+    try:
+        container = av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        message = (
+            f"cannot open {str(path)!r} ({reason_of(error)}); check that it is a whole media file and not encrypted"
+        )
+        raise DecodeError(message) from error
+    with container:
+        yield container
+
+
+def choose_streams(container: av.container.InputContainer) -> Selection:
+    """The streams to decode; all others are discarded by the demuxer.
+
+    Cover art and thumbnails are no video; bitmap subtitles are no text.
+    """
+    selection = Selection(
+        video=_best_video(container),
+        audio=container.streams.best("audio"),
+        texts=tuple(stream for stream in container.streams if stream.type == "subtitle" and _is_text(stream)),
+    )
+    wanted = {stream.index for stream in selection.streams}
+    for stream in container.streams:
+        if stream.index not in wanted:
+            stream.discard = Discard.all
+        elif stream.type in {"video", "audio"} and stream.codec_context is not None:
+            stream.codec_context.thread_count = 1  # one thread a worker
+    return selection
+
+
+def describe_streams(container: av.container.InputContainer) -> str:
+    """The streams of a container for an error message: `video h264, audio aac`."""
+    names = [f"{stream.type} {_codec_name(stream) or 'of unknown codec'}" for stream in container.streams]
+    more = [f"and {len(names) - _MAX_NAMED_STREAMS} more"] if len(names) > _MAX_NAMED_STREAMS else []
+    return ", ".join(names[:_MAX_NAMED_STREAMS] + more) or "none"
+
+
+def language_of(selection: Selection) -> str | None:
+    """Language of the default text or, where there is none, of the sound; BCP 47."""
+    texts = sorted(selection.texts, key=lambda stream: not stream.disposition & Disposition.default)
+    tags = (language_tag(stream.language) for stream in (*texts, selection.audio) if stream is not None)
+    return next((tag for tag in tags if tag), None)
+
+
+def first_time_us(packets: Sequence[av.Packet]) -> int:
+    """Where the timeline of a container starts that does not say so: its smallest timestamp."""
+    times = [
+        StreamClock.of(packet.stream.time_base, 0).time_us(packet.pts) for packet in packets if packet.pts is not None
+    ]
+    return min(times, default=0)
+
+
+def reason_of(error: Exception) -> str:
+    """FFmpeg's words for an error, without its number and the path."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _best_video(container: av.container.InputContainer) -> av.VideoStream | None:
+    videos = [stream for stream in container.streams.video if not stream.disposition & _NOT_A_VIDEO]
+    best = container.streams.best("video")
+    indices = [stream.index for stream in videos]
+    if best is not None and best.index in indices:
+        return best
+    return videos[0] if videos else None
+
+
+def _is_text(stream: av.subtitles.stream.SubtitleStream) -> bool:
+    """Whether a subtitle stream is text; one that FFmpeg has no name for may be, as WebVTT in Matroska is."""
+    name = _codec_name(stream)
+    return name is None or name in _TEXT_CODECS
+
+
+def _codec_name(stream: av.stream.Stream) -> str | None:
+    return None if stream.codec_context is None else stream.codec_context.codec.canonical_name

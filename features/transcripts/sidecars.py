@@ -1,0 +1,103 @@
+"""Subtitle files beside a media: which belong to it, and what they say."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from features.errors import TranscriptionError
+from features.transcripts.language import language_tag
+from features.transcripts.subtitles import parse_subtitles, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from features.records import Utterance
+
+_SUFFIXES = frozenset({".srt", ".vtt"})
+_LANGUAGE_SUFFIX = re.compile(
+    r"\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)(?:\.(?:forced|sdh|cc|default))?$", re.IGNORECASE
+)
+
+
+def find_sidecars(path: Path) -> tuple[Path, ...]:
+    """Subtitle files beside a media: `name.srt`, `name.vtt`, `name.en.srt`; the case of the suffix is free.
+
+    Args:
+        path: A media file, `name.mp4`.
+
+    Returns:
+        Their paths, sorted; none where the folder cannot be read.
+    """
+    try:
+        files = list(path.parent.iterdir())
+    except OSError:
+        return ()
+    return group_sidecars(files).get(path.with_suffix(""), ())
+
+
+def group_sidecars(files: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Subtitle files by the media that they stand beside, for a whole listing at once.
+
+    Args:
+        files: All files of one or more folders.
+
+    Returns:
+        For a media's path without its suffix, its subtitle files, sorted. `talk.en.srt` belongs to `talk.mp4`
+        unless there is a `talk.en.mp4`.
+    """
+    files = list(files)
+    subtitles = sorted(file for file in files if file.suffix.lower() in _SUFFIXES)
+    others = {file.with_suffix("") for file in files if file.suffix.lower() not in _SUFFIXES}
+    groups: defaultdict[Path, list[Path]] = defaultdict(list)
+    for subtitle in subtitles:
+        stem = subtitle.with_suffix("")
+        groups[stem].append(subtitle)
+        shorter = _without_language(stem)
+        if shorter is not None and stem not in others:
+            groups[shorter].append(subtitle)
+    return {stem: tuple(group) for stem, group in groups.items()}
+
+
+def read_sidecar(path: Path) -> tuple[Utterance, ...]:
+    """Utterances of a subtitle file, with the language that its name states.
+
+    Args:
+        path: A SubRip or WebVTT file.
+
+    Returns:
+        Utterances of source `sidecar`, by start.
+
+    Raises:
+        TranscriptionError: It cannot be read, or holds no usable cue.
+    """
+    found = _LANGUAGE_SUFFIX.search(path.stem)
+    language = language_tag(found[1]) if found else None
+    return parse_subtitles(read_text(path), name=str(path), source="sidecar", language=language)
+
+
+def read_sidecars(
+    paths: Sequence[Path],
+) -> tuple[tuple[Utterance, ...], tuple[tuple[Path, TranscriptionError], ...]]:
+    """Utterances of all good subtitle files; a bad one costs only itself.
+
+    Returns:
+        Utterances by start, and each bad file with why.
+    """
+    utterances: list[Utterance] = []
+    problems: list[tuple[Path, TranscriptionError]] = []
+    for path in paths:
+        try:
+            utterances.extend(read_sidecar(path))
+        except TranscriptionError as error:
+            problems.append((path, error))
+    utterances.sort(key=lambda utterance: (utterance.start_us, utterance.end_us))
+    return tuple(utterances), tuple(problems)
+
+
+def _without_language(stem: Path) -> Path | None:
+    """`folder/talk` of `folder/talk.en`, or None where the name states no language."""
+    shorter = _LANGUAGE_SUFFIX.sub("", stem.name)
+    return stem.with_name(shorter) if shorter and shorter != stem.name else None
