@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from features.records import Utterance
+from features.transcripts.choice import best_text
+
+
+def _said(start_us: int, source: str, language: str | None = None) -> Utterance:
+    return Utterance(start_us, start_us + 1, f"{source} {language} {start_us}", source, language)
+
+
+ALL = (
+    _said(0, "subtitle", "fr"),
+    _said(1, "subtitle", "de"),
+    _said(5, "subtitle", "de"),
+    _said(0, "sidecar"),
+    _said(0, "asr:pocketsphinx", "en"),
+    _said(3, "asr:whisper", "en"),
+)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "source", "starts"),
+    [
+        ((), "subtitle", [1, 5]),
+        (("subtitle",), "sidecar", [0]),
+        (("subtitle", "sidecar"), "asr:pocketsphinx", [0]),
+        (("subtitle", "sidecar", "asr:pocketsphinx"), "asr:whisper", [3]),
+    ],
+)
+def test_the_best_class_that_is_there(exclude: tuple[str, ...], source: str, starts: list[int]) -> None:
+    chosen = best_text(ALL, exclude=exclude)
+    assert {utterance.source for utterance in chosen} == {source}
+    assert [utterance.start_us for utterance in chosen] == starts
+
+
+def test_excluding_all_leaves_nothing() -> None:
+    assert best_text(ALL, exclude=("subtitle", "sidecar", "asr")) == ()
+    assert best_text(()) == ()
+
+
+def test_the_default_language_comes_first() -> None:
+    assert {utterance.language for utterance in best_text(ALL, language="fr")} == {"fr"}
+    assert {utterance.language for utterance in best_text(ALL, language="ja")} == {"de"}
+
+
+def test_order_does_not_matter() -> None:
+    shuffled = list(ALL)
+    random.Random(1).shuffle(shuffled)
+    assert best_text(shuffled) == best_text(ALL)
