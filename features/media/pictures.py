@@ -177,7 +177,7 @@ class PictureSampler:
 
     def _upright(self, frame: av.VideoFrame) -> Picture:
         width, height = fit(*self._displayed_size(frame), self._short_side)
-        bgr = frame.reformat(width=width, height=height, format="bgr24").to_ndarray()
+        bgr = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
         turn = _TURNS.get(_clockwise_turn(frame))
         return np.asarray(bgr if turn is None else cv2.rotate(bgr, turn), np.uint8)
 

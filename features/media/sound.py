@@ -26,6 +26,7 @@ _JITTER_US = 40_000
 _LONGEST_OVERLAP_US = MICROSECONDS
 _LONGEST_GAP_US = 3600 * MICROSECONDS
 _SILENCE_SAMPLES = 1 << 20
+_RESAMPLED_SAMPLES = 1 << 13  # a piece of output: fewer and larger ones cost less
 
 
 def encode_flac(samples: Pcm, sample_rate_hz: int) -> bytes:
@@ -236,7 +237,7 @@ class SoundCollector:
 
     def _resample(self, frame: av.AudioFrame) -> None:
         if self._resampler is None:
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=self._rate_hz)
+            self._resampler = av.AudioResampler("s16", "mono", self._rate_hz, frame_size=_RESAMPLED_SAMPLES)
         self._write(self._resampler.resample(frame))
 
     def _flush(self) -> None:
@@ -248,7 +249,7 @@ class SoundCollector:
         for frame in frames:
             if frame is None or self._writer is None:
                 continue
-            samples = np.asarray(frame.to_ndarray(), np.int16).reshape(-1)
+            samples = np.frombuffer(frame.planes[0], np.int16, frame.samples)
             dropped = min(self._drop, len(samples))
             self._drop -= dropped
             self._writer.write(samples[dropped:].copy())
