@@ -1,0 +1,264 @@
+"""A model as a folder: `weights.safetensors` and `model.json`. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from features.errors import ConfigError, ModelError, SchemaError
+from features.fusion.compare import Comparison
+from features.fusion.model import Architecture, FusionModel, for_prediction
+from features.fusion.recipe import Recipe, recipe_from_json, recipe_to_json
+from features.fusion.settings import Place, parse
+from features.spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from features.fusion.training import Trained
+
+FORMAT_VERSION = 1
+"""Version of the folder's layout; a newer one is refused."""
+
+WEIGHTS = "weights.safetensors"
+CARD = "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seed:
+    """How one member of the model was trained; its weights are those that `seed<seed>.` names."""
+
+    seed: int
+    epoch: int
+    train_loss: float
+    dev_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """What `model.json` holds. `features` are specs as JSON, `normalisation` says where the numbers are."""
+
+    format_version: int
+    created_at: str
+    recipe: Mapping[str, Any]
+    architecture: Architecture
+    tasks: tuple[str, ...]
+    classes: tuple[str, ...]
+    prior: tuple[float, ...]
+    widths: Mapping[str, int]
+    features: Mapping[str, Mapping[str, Any]]
+    normalisation: str
+    table_versions: Mapping[str, int]
+    seeds: tuple[_Seed, ...]
+    metrics: Mapping[str, Any]
+    weights_fingerprint: str
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to score.
+
+    Attributes:
+        folder: Where it was read from.
+        recipe: What it was trained by.
+        models: One a seed, in evaluation mode and float64; a prediction is the mean of their probabilities.
+        modalities: In the model's order.
+        classes: In the order of the probabilities.
+        prior: Share of each class in the training split.
+        widths: Numbers in a vector, by feature.
+        feature_specs: The features it learned from, as JSON, by `<name>@<version>`.
+        table_versions: Versions of the tables it learned from.
+        comparison: Its figures.
+        created_at: ISO 8601.
+        fingerprint: Hash of the weights.
+    """
+
+    folder: str
+    recipe: Recipe
+    models: tuple[FusionModel, ...]
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    prior: tuple[float, ...]
+    widths: Mapping[str, int]
+    feature_specs: Mapping[str, str]
+    table_versions: Mapping[str, int]
+    comparison: Comparison
+    created_at: str
+    fingerprint: str
+
+    def check_features(self, specs: Mapping[str, str]) -> None:
+        """Refuse features that are not those the model learned from.
+
+        Args:
+            specs: Specs of the store's features, as JSON, by `<name>@<version>`; those it lacks are not checked.
+
+        Raises:
+            ModelError: A feature was made otherwise: by other weights or parameters.
+        """
+        for key, text in self.feature_specs.items():
+            known = FeatureSpec.from_json(text).fingerprint
+            found = FeatureSpec.from_json(specs[key]).fingerprint if key in specs else known
+            if found != known:
+                message = (
+                    f"model {self.folder!r} learned from feature {key} of fingerprint {known}, the store's is {found};"
+                )
+                raise ModelError(message + " train the model again on this store")
+
+
+def save_model(
+    folder: Path,
+    trained: Trained,
+    recipe: Recipe,
+    comparison: Comparison,
+    *,
+    feature_specs: Mapping[str, str],
+    table_versions: Mapping[str, int],
+    created_at: datetime,
+) -> None:
+    """Write a model's folder, whole or not at all: into a hidden sibling that is then renamed.
+
+    Args:
+        folder: Where it shall be; must not exist.
+        trained: The fused model.
+        recipe: What it was trained by.
+        comparison: Its figures (`compare`).
+        feature_specs: Spec of each feature as JSON (`FeatureSpec.to_json`), by `<name>@<version>`.
+        table_versions: Versions of the tables that it learned from.
+        created_at: When it was trained, UTC.
+
+    Raises:
+        ModelError: The folder exists, or cannot be written.
+    """
+    from safetensors.torch import save
+
+    tensors = {f"seed{member.seed}.{name}": value for member in trained.members for name, value in member.state.items()}
+    weights = save(tensors)
+    card = _Card(
+        format_version=FORMAT_VERSION,
+        created_at=created_at.isoformat(),
+        recipe=json.loads(recipe_to_json(recipe)),
+        architecture=trained.architecture,
+        tasks=(recipe.task.name,),
+        classes=trained.classes,
+        prior=trained.prior,
+        widths=trained.widths,
+        features={key: _spec_entry(text) for key, text in feature_specs.items()},
+        normalisation=f"{WEIGHTS}: seed<n>.encoders.<modality>.standardise.mean and .std",
+        table_versions=dict(table_versions),
+        seeds=tuple(_Seed(item.seed, *item.best) for item in trained.members),
+        metrics=json.loads(comparison.to_json()),
+        weights_fingerprint=_hash(weights),
+    )
+    _publish(folder, {WEIGHTS: weights, CARD: json.dumps(asdict(card), indent=2).encode()})
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """Read a model's folder.
+
+    Raises:
+        ModelError: There is no model, it is damaged, or a newer Triptych wrote it.
+    """
+    try:
+        text, weights = (folder / CARD).read_text("utf-8"), (folder / WEIGHTS).read_bytes()
+    except FileNotFoundError as error:
+        message = f"there is no model at {str(folder)!r} ({error.filename!r} is missing);"
+        message += " train one with: triptych train RECIPE"
+        raise ModelError(message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(folder, error) from error
+    try:
+        data = json.loads(text)
+        _check_format(folder, data)
+        card = parse(_Card, data, Place(CARD))
+        recipe = recipe_from_json(json.dumps(card.recipe))
+        states = _states(weights, card)
+        models = for_prediction(card.architecture, states)
+        comparison = Comparison.from_json(json.dumps(card.metrics))
+        specs = {key: json.dumps(entry["spec"]) for key, entry in card.features.items()}
+    except (ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise _damaged(folder, error) from error
+    return LoadedModel(
+        folder=str(folder),
+        recipe=recipe,
+        models=models,
+        modalities=card.architecture.modalities,
+        classes=card.classes,
+        prior=card.prior,
+        widths=card.widths,
+        feature_specs=specs,
+        table_versions=card.table_versions,
+        comparison=comparison,
+        created_at=card.created_at,
+        fingerprint=card.weights_fingerprint,
+    )
+
+
+def _spec_entry(text: str) -> dict[str, Any]:
+    try:
+        return {"spec": json.loads(text), "fingerprint": FeatureSpec.from_json(text).fingerprint}
+    except (ValueError, SchemaError) as error:
+        message = f"a model cannot state the feature spec {text[:80]!r} ({error}); pass what FeatureSpec.to_json wrote"
+        raise ModelError(message) from error
+
+
+def _check_format(folder: Path, data: object) -> None:
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        message = f"model {str(folder)!r} has format {version}, this Triptych reads up to {FORMAT_VERSION};"
+        raise ModelError(message + " use the newer Triptych that wrote it")
+
+
+def _states(weights: bytes, card: _Card) -> list[dict[str, Tensor]]:
+    """Weights of each member, by the names of its `state_dict`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if _hash(weights) != card.weights_fingerprint:
+        message = f"{WEIGHTS} has fingerprint {_hash(weights)}, {CARD} states {card.weights_fingerprint}"
+        raise ValueError(message)
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        message = f"{WEIGHTS}: {error}"
+        raise ValueError(message) from error
+    return [
+        {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        for prefix in (f"seed{item.seed}." for item in card.seeds)
+    ]
+
+
+def _damaged(folder: Path, error: Exception) -> ModelError:
+    first_line = str(error).partition("\n")[0]
+    return ModelError(f"model {str(folder)!r} is damaged ({first_line}); copy it again, or train it again")
+
+
+def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
+    if folder.exists():
+        message = f"there is a model at {str(folder)!r} already; a model is never overwritten: save under a new version"
+        raise ModelError(message)
+    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        hidden.mkdir(parents=True)
+        for name, content in files.items():
+            with (hidden / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        hidden.rename(folder)
+    except OSError as error:
+        shutil.rmtree(hidden, ignore_errors=True)
+        message = f"cannot write model {str(folder)!r} ({error.strerror or error}); free space or choose another place"
+        raise ModelError(message) from error
+
+
+def _hash(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()

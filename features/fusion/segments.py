@@ -1,0 +1,134 @@
+"""Segments: stretches of a media's timeline that a model learns from or scores, computed on reading."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+
+from features.errors import ConfigError
+
+SEGMENTS = pa.schema([("media_id", pa.string()), ("start_us", pa.int64()), ("end_us", pa.int64())])
+"""Schema of a table of segments."""
+
+_WINDOW = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
+_LABELS = re.compile(r"[A-Za-z0-9_-]+")
+_UNIT_US = {"ms": 1_000, "s": 1_000_000}
+
+
+class Segmentation(NamedTuple):
+    """A named way to cut media into segments; `window_us` and `label_set` are filled for their kinds only."""
+
+    kind: Literal["whole", "window", "utterances", "labels"]
+    window_us: int = 0
+    label_set: str = ""
+
+
+class SegmentKey(NamedTuple):
+    """Identity of a segment; times in microseconds, half-open."""
+
+    media_id: str
+    start_us: int
+    end_us: int
+
+
+def parse_segmentation(text: str) -> Segmentation:
+    """Read `whole`, `window:10s` (or `2.5s`, `500ms`), `utterances` or `labels:<set>`.
+
+    Raises:
+        ConfigError: The text is none of these.
+    """
+    kind, _, argument = text.partition(":")
+    if text == "whole":
+        return Segmentation("whole")
+    if text == "utterances":
+        return Segmentation("utterances")
+    if kind == "labels" and _LABELS.fullmatch(argument):
+        return Segmentation("labels", label_set=argument)
+    window = _WINDOW.fullmatch(argument) if kind == "window" else None
+    if window:
+        window_us = round(float(window[1]) * _UNIT_US[window[2]])
+        if window_us > 0:
+            return Segmentation("window", window_us=window_us)
+    message = f"there is no segmentation {text!r}; write whole, utterances, window:10s (or 500ms), or labels:<set>"
+    raise ConfigError(message)
+
+
+def segments_of(
+    segmentation: str, media: pa.Table, labels: pa.Table | None = None, transcripts: pa.Table | None = None
+) -> pa.Table:
+    """Segments of media under a segmentation.
+
+    A media without a duration has no whole and no windows. The last window ends with its media.
+
+    Args:
+        segmentation: See `parse_segmentation`.
+        media: Rows of `media`.
+        labels: Rows of the label set; needed for `labels:<set>`. A label without a span is for the whole media.
+        transcripts: Rows of the best text; needed for `utterances`.
+
+    Returns:
+        Columns of `SEGMENTS`, each segment once, in order of `media`, then of time.
+
+    Raises:
+        ConfigError: The segmentation is unknown, or the table that it needs was not given.
+    """
+    kind, window_us, _ = parse_segmentation(segmentation)
+    durations = durations_of(media)
+    if kind == "labels":
+        return _table(_spans(segmentation, "labels", labels, durations), durations)
+    if kind == "utterances":
+        return _table(_spans(segmentation, "transcripts", transcripts, durations), durations)
+    keys: list[SegmentKey] = []
+    for media_id, duration_us in durations.items():
+        step = window_us if kind == "window" else max(duration_us or 0, 1)
+        starts = range(0, duration_us or 0, step)
+        keys += [SegmentKey(media_id, start, min(start + step, duration_us or 0)) for start in starts]
+    return _table(keys, durations)
+
+
+def durations_of(media: pa.Table) -> dict[str, int | None]:
+    """Duration by media in microseconds, in the table's order; None where nothing was decoded."""
+    return dict(zip(media["media_id"].to_pylist(), media["duration_us"].to_pylist(), strict=True))
+
+
+def row_keys(rows: pa.Table, durations: dict[str, int | None]) -> list[SegmentKey | None]:
+    """Segment that each row of labels or transcripts speaks of.
+
+    Args:
+        rows: A table with media_id, start_us, end_us.
+        durations: Duration by media; rows of other media speak of nothing.
+
+    Returns:
+        A key a row; a missing start is 0, a missing end the media's; None where there is no such media or end.
+    """
+    keys: list[SegmentKey | None] = []
+    columns = (rows[name].to_pylist() for name in SEGMENTS.names)
+    for media_id, start_us, end_us in zip(*columns, strict=True):
+        end = durations.get(media_id) if end_us is None else end_us
+        known = media_id in durations
+        keys.append(SegmentKey(media_id, start_us or 0, end) if known and end is not None else None)
+    return keys
+
+
+def keys_of(segments: pa.Table) -> list[SegmentKey]:
+    """The rows of a table of segments."""
+    columns = (segments[name].to_pylist() for name in SEGMENTS.names)
+    return [SegmentKey(*row) for row in zip(*columns, strict=True)]
+
+
+def _spans(segmentation: str, name: str, rows: pa.Table | None, durations: dict[str, int | None]) -> list[SegmentKey]:
+    if rows is None:
+        message = (
+            f"segmentation {segmentation!r} needs the rows of {name}, and none were given; use whole or window:10s"
+        )
+        raise ConfigError(message)
+    return [key for key in dict.fromkeys(row_keys(rows, durations)) if key is not None]
+
+
+def _table(keys: list[SegmentKey], durations: dict[str, int | None]) -> pa.Table:
+    order = {media_id: index for index, media_id in enumerate(durations)}
+    keys = sorted(keys, key=lambda key: (order[key.media_id], key.start_us, key.end_us))
+    columns = list(zip(*keys, strict=True)) or [(), (), ()]
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, SEGMENTS, strict=True)], SEGMENTS)
