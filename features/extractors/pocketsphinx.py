@@ -82,6 +82,7 @@ class PocketSphinxModel:
         """Words of one stretch, without fillers; times on the timeline where `samples` start at `start_us`."""
         pcm = (np.clip(samples, -1.0, 1.0) * _PCM_MAX).astype(np.int16)
         end_us = start_us + len(samples) * MICROSECONDS // SAMPLE_RATE_HZ
+        self.decoder.reinit_feat()  # else the front end's estimate of noise goes on from the stretch before
         self.decoder.start_utt()
         try:
             self.decoder.process_raw(pcm.tobytes(), full_utt=True)
