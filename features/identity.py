@@ -76,17 +76,18 @@ def fingerprint(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def make_batch_id(planned_at: datetime, entries: Sequence[str]) -> str:
-    """Name of a batch: `<UTC yyyymmddThhmmss>-<hash of its entries>`.
+def make_batch_id(planned_at: datetime, index: int, entries: Sequence[str]) -> str:
+    """Name of a batch: `<UTC yyyymmddThhmmss>-<index and hash of its entries>`.
 
     Args:
         planned_at: When the batch was planned, in UTC.
+        index: Place of the batch in its plan, so that batches sort in the order of their sources.
         entries: What the batch holds, in order.
 
     Returns:
         Characters `[A-Za-z0-9-]` only, so that it needs no escaping in a path.
     """
-    return f"{planned_at:%Y%m%dT%H%M%S}-{fingerprint(list(entries))}"
+    return f"{planned_at:%Y%m%dT%H%M%S}-{index:06x}{fingerprint(list(entries))}"
 
 
 def seconds_to_us(seconds: float) -> int:

@@ -1,0 +1,181 @@
+"""The commit loop: each batch of each table becomes visible whole, once, whatever dies when.
+
+A batch's commit carries an application transaction `<stage>:<table>:<batch>` whose version is the batch's
+generation. A fresh handle is asked for it first; a stale one is refused by Delta when a rival committed the
+same id in between. So a commit that is repeated - by a retry, a second run, or a resumed one - does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from features.errors import StoreError
+from features.schema import BATCH_ID, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
+
+    from features.spec import FeatureSpec
+    from features.store.files import FileRecord
+    from features.store.store import Store
+
+    Settle = Callable[[DeltaTable, Sequence[FileRecord]], "Settled"]
+
+_MAX_ATTEMPTS = 50
+_FIRST_WAIT_SECONDS = 0.02
+_LONGEST_WAIT_SECONDS = 2.0
+
+
+class Commit(NamedTuple):
+    """What became visible by a commit; empty where all of it was visible before."""
+
+    table: str
+    batch_ids: tuple[str, ...]
+    num_files: int
+    num_rows: int
+
+
+class Settled(NamedTuple):
+    """Files to commit after a look at the fresh table, and live files (path, batch) that they replace."""
+
+    files: Sequence[FileRecord]
+    removed: Sequence[tuple[str, str]] = ()
+
+
+def commit_files(
+    store: Store,
+    table: str,
+    files: Sequence[FileRecord],
+    *,
+    stage: str,
+    generation: int = 1,
+    metadata: Mapping[str, str] | None = None,
+    spec: FeatureSpec | None = None,
+    settle: Settle | None = None,
+) -> Commit:
+    """Make the files of one or more batches visible in a table, once.
+
+    Args:
+        store: The store.
+        table: Table that the files were written for.
+        files: All files of the batches.
+        stage: Stage that made them; part of the transaction's name.
+        generation: 1 for new batches; a higher one replaces the batches' files.
+        metadata: Lineage kept in the commit: run, code version, inputs.
+        spec: For a feature table: what made it.
+        settle: Called with the fresh table on each try; may replace files. Makes commits of this table serial.
+
+    Returns:
+        What was committed by this call.
+
+    Raises:
+        StoreError: The commit lost to rivals too often, or the log cannot be written.
+    """
+    for attempt in range(_MAX_ATTEMPTS):
+        handle = store.ensure(table, spec)
+        new = _not_yet_committed(handle, table, files, stage, generation)
+        if not new:
+            return Commit(table, (), 0, 0)
+        settled = settle(handle, new) if settle else Settled(new)
+        removed = list(settled.removed)
+        if generation > 1:
+            removed += _live_files(store, table, {file.batch_id for file in new})
+        batch_ids = tuple(sorted({file.batch_id for file in new}))
+        transactions = {_app_id(stage, table, batch_id): generation for batch_id in batch_ids}
+        if settle:
+            transactions[f"serial:{table}"] = handle.version() + 1
+        try:
+            _commit_once(handle, table, settled.files, removed, transactions, {**(metadata or {}), "stage": stage})
+        except _commit_failed():
+            _wait(attempt)
+            continue
+        except OSError as error:
+            message = (
+                f"cannot commit to table {table!r} in {store.root!r} ({error}); free space or rights, then run again"
+            )
+            raise StoreError(message) from error
+        return Commit(table, batch_ids, len(settled.files), sum(file.num_rows for file in settled.files))
+    message = f"the commit to table {table!r} lost to rivals {_MAX_ATTEMPTS} times; run again when they are done"
+    raise StoreError(message)
+
+
+def _not_yet_committed(
+    handle: DeltaTable, table: str, files: Sequence[FileRecord], stage: str, generation: int
+) -> list[FileRecord]:
+    batch_ids = {file.batch_id for file in files}
+    done = {
+        batch_id
+        for batch_id in batch_ids
+        if (handle.transaction_version(_app_id(stage, table, batch_id)) or 0) >= generation
+    }
+    return [file for file in files if file.batch_id not in done]
+
+
+def _app_id(stage: str, table: str, batch_id: str) -> str:
+    return f"{stage}:{table}:{batch_id}"
+
+
+def _live_files(store: Store, table: str, batch_ids: set[str]) -> list[tuple[str, str]]:
+    rows = store.files(table).select(["path", BATCH_ID]).to_pylist()
+    return [(row["path"], row[BATCH_ID]) for row in rows if row[BATCH_ID] in batch_ids]
+
+
+def _commit_once(
+    handle: DeltaTable,
+    table: str,
+    files: Sequence[FileRecord],
+    removed: Sequence[tuple[str, str]],
+    transactions: Mapping[str, int],
+    metadata: Mapping[str, str],
+) -> None:
+    from deltalake import CommitProperties, Transaction
+
+    lineage = {**metadata, "checksums": json.dumps({file.path: file.checksum for file in files}, sort_keys=True)}
+    actions: list[AddAction | RemoveAction] = [_add(file) for file in files]
+    actions += [_remove(path, batch_id) for path, batch_id in removed]
+    handle.create_write_transaction(
+        actions,
+        mode="append",
+        schema=schema_of(table),
+        partition_by=[BATCH_ID],
+        commit_properties=CommitProperties(
+            app_transactions=[Transaction(app_id, version) for app_id, version in transactions.items()],
+            custom_metadata=lineage,
+        ),
+    )
+
+
+def _add(file: FileRecord) -> AddAction:
+    from deltalake.transaction import AddAction
+
+    return AddAction(
+        path=file.path,
+        size=file.size_bytes,
+        partition_values={BATCH_ID: file.batch_id},
+        modification_time=time.time_ns() // 1_000_000,
+        data_change=True,
+        stats=json.dumps({"numRecords": file.num_rows}),
+    )
+
+
+def _remove(path: str, batch_id: str) -> RemoveAction:
+    from deltalake.transaction import RemoveAction
+
+    return RemoveAction(path, True, time.time_ns() // 1_000_000, partition_values={BATCH_ID: batch_id})
+
+
+def _commit_failed() -> type[Exception]:
+    from deltalake.exceptions import CommitFailedError
+
+    return CommitFailedError
+
+
+def _wait(attempt: int) -> None:
+    longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt)
+    time.sleep(random.uniform(0, longest))  # noqa: S311 - spreads rivals, not a secret

@@ -1,0 +1,221 @@
+"""Loading labels: a file of media, spans and classes → rows of `labels/<set>`, each in its media's batch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from features.errors import ConfigError
+from features.identity import seconds_to_us
+from features.store.read import read_table
+from features.store.upsert import upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from features.store.store import Store
+
+    Row = dict[str, Any]
+
+_KEY = ("media_id", "start_us", "end_us", "task", "annotator")
+_COLUMNS = frozenset(
+    [
+        "media",
+        "uri",
+        "task",
+        "class",
+        "number",
+        "weight",
+        "annotator",
+        "split",
+        "start_us",
+        "end_us",
+        "start_seconds",
+        "end_seconds",
+    ]
+)
+_SHOWN = 5
+
+
+class LoadedLabels(NamedTuple):
+    """What a label file came to."""
+
+    num_labels: int
+    num_changed: int
+    skipped: tuple[str, ...]
+
+
+def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> LoadedLabels:
+    """Load a label file; later rows replace earlier ones of the same media, span, task and annotator.
+
+    Args:
+        store: The store.
+        label_set: Name of the set; also the task where the file states none.
+        path: CSV, Parquet or JSON Lines with `uri` (absolute, or relative to the file) or `media` (media_id or
+            file name), `class` or `number`, and optionally `task`, a span (`start_seconds`, `end_seconds` or
+            `start_us`, `end_us`; else the whole media), `weight`, `annotator`, `split` (train, dev, test).
+        run_id: For lineage.
+
+    Returns:
+        Labels loaded, rows changed, and what was left out because its media is a dead letter or was refused.
+
+    Raises:
+        ConfigError: The file is unreadable, lacks a column, or labels unknown media; the store stays as it was.
+    """
+    given = _read(path)
+    finder = _MediaFinder(store, path)
+    rows, splits, skipped = [], [], []
+    for number, row in enumerate(given, start=1):
+        media = finder.find(row, number)
+        if isinstance(media, str):
+            skipped.append(media)
+            continue
+        rows.append(_label(row, media, label_set, path, number))
+        if row.get("split"):
+            splits.append(_split(row, media, path, number))
+    finder.refuse_unknown()
+    changed = upsert(store, f"labels/{label_set}", rows, key=_KEY, stage=f"label:{run_id}").num_rows if rows else 0
+    if splits:
+        upsert(store, f"splits/{label_set}", splits, key=("media_id",), stage=f"label:{run_id}")
+    return LoadedLabels(len(rows), changed, tuple(skipped))
+
+
+class _MediaFinder:
+    """Finds the media that a row names, and collects the names that nobody knows."""
+
+    def __init__(self, store: Store, path: Path) -> None:
+        self._path = path
+        media = read_table(store, "media", columns=["media_id", "name", "duration_us", "consent"]).to_pylist()
+        self._media = {row["media_id"]: row for row in media}
+        self._by_name: dict[str, list[Row]] = {}
+        for row in media:
+            self._by_name.setdefault(row["name"], []).append(row)
+        results = read_table(store, "source_results", columns=["uri", "media_id", "status"]).to_pylist()
+        self._results = {row["uri"]: row for row in results}
+        self._unknown: list[str] = []
+
+    def find(self, row: Row, number: int) -> Row | str:
+        """The media's row, or why the label is left out."""
+        name = row.get("media") or row.get("uri")
+        if not name:
+            message = f"row {number} of {str(self._path)!r} names no media; fill its column uri or media"
+            raise ConfigError(message)
+        media_id = self._media_id(str(name), row)
+        if media_id is None:
+            self._unknown.append(str(name))
+            return f"{name}: unknown"
+        if media_id not in self._media:
+            return f"{name}: a dead letter"
+        if self._media[media_id]["consent"] == "refused":
+            return f"{name}: use refused"
+        return self._media[media_id]
+
+    def _media_id(self, name: str, row: Row) -> str | None:
+        if row.get("media"):
+            named = self._by_name.get(name, [])
+            return name if name in self._media else named[0]["media_id"] if len(named) == 1 else None
+        result = self._results.get(name) or self._results.get(str((self._path.parent / name).absolute()))
+        return None if result is None else result["media_id"] or "unreadable"
+
+    def refuse_unknown(self) -> None:
+        """Complain about all unknown media at once."""
+        if self._unknown:
+            shown = ", ".join(repr(name) for name in self._unknown[:_SHOWN])
+            more = f" and {len(self._unknown) - _SHOWN} more" if len(self._unknown) > _SHOWN else ""
+            message = (
+                f"{str(self._path)!r} labels media that the store does not know: {shown}{more}; "
+                "ingest them first, or take the rows out"
+            )
+            raise ConfigError(message)
+
+
+def _read(path: Path) -> list[Row]:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+    import pyarrow.json as pj
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        message = f"there is no label file {str(path)!r}; check the path"
+        raise ConfigError(message)
+    try:
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+        elif path.suffix in (".jsonl", ".ndjson", ".json"):
+            table = pj.read_json(path)
+        else:
+            text = pc.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.string()), strings_can_be_null=True)
+            table = pc.read_csv(path, convert_options=text)
+    except (pa.ArrowInvalid, OSError) as error:
+        message = f"cannot read the label file {str(path)!r} ({error}); give CSV, Parquet or JSON Lines"
+        raise ConfigError(message) from error
+    _check_columns(path, table.column_names)
+    rows: list[Row] = table.to_pylist()
+    return rows
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    there = ", ".join(names)
+    if not {"uri", "media"} & set(names):
+        message = f"{str(path)!r} has neither a column uri nor media (it has: {there}); add one"
+        raise ConfigError(message)
+    if not {"class", "number"} & set(names):
+        message = f"{str(path)!r} has neither a column class nor number (it has: {there}); add one"
+        raise ConfigError(message)
+
+
+def _label(row: Row, media: Row, label_set: str, path: Path, number: int) -> Row:
+    start_us, end_us = _span(row, media, path, number)
+    return {
+        "media_id": media["media_id"],
+        "start_us": start_us,
+        "end_us": end_us,
+        "task": row.get("task") or label_set,
+        "class": None if row.get("class") is None else str(row["class"]),
+        "number": _float(row, "number", path, number),
+        "weight": _float(row, "weight", path, number) or 1.0,
+        "annotator": row.get("annotator"),
+    }
+
+
+def _span(row: Row, media: Row, path: Path, number: int) -> tuple[int, int]:
+    duration_us = media["duration_us"]
+    start_us, end_us = _time_us(row, "start", path, number), _time_us(row, "end", path, number)
+    start_us = 0 if start_us is None else start_us
+    end_us = duration_us if end_us is None else end_us
+    if not 0 <= start_us < end_us <= duration_us:
+        message = (
+            f"row {number} of {str(path)!r} spans [{start_us}, {end_us}) µs, but the media lasts {duration_us} µs; "
+            "mend its start and end"
+        )
+        raise ConfigError(message)
+    return start_us, end_us
+
+
+def _time_us(row: Row, name: str, path: Path, number: int) -> int | None:
+    us, seconds = _float(row, f"{name}_us", path, number), _float(row, f"{name}_seconds", path, number)
+    if us is not None:
+        return int(us)
+    return None if seconds is None else seconds_to_us(seconds)
+
+
+def _float(row: Mapping[str, Any], name: str, path: Path, number: int) -> float | None:
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        result = float(value)
+    except ValueError:
+        result = math.nan
+    if not math.isfinite(result):
+        message = f"row {number} of {str(path)!r} has {name} {value!r}, which is no number; mend it"
+        raise ConfigError(message)
+    return result
+
+
+def _split(row: Row, media: Row, path: Path, number: int) -> Row:
+    if row["split"] not in ("train", "dev", "test"):
+        message = f"row {number} of {str(path)!r} has split {row['split']!r}; give train, dev or test"
+        raise ConfigError(message)
+    return {"group_id": media["media_id"], "media_id": media["media_id"], "split": row["split"]}

@@ -1,0 +1,96 @@
+"""Reading committed rows: only live files, only whole batches, only media that `media` lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.errors import StoreError
+from features.schema import BATCH_ID, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from features.store.store import Store
+
+_NOT_OF_MEDIA = ("media", "sources", "source_results", "failures", "runs", "tombstones")
+
+
+def read_table(
+    store: Store,
+    table: str,
+    *,
+    batch_ids: Collection[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """Rows of a table that belong to whole batches, in order of batch and file.
+
+    Args:
+        store: The store.
+        table: Name of the table; one that has not been made is empty.
+        batch_ids: Read these batches only.
+        columns: Read these columns only (and `batch_id`).
+
+    Returns:
+        Rows with `batch_id` first. Rows of a batch that `media` does not list, or of a media that another batch
+        won (the same bytes twice at once), are left out.
+
+    Raises:
+        StoreError: A file that the log lists is missing or damaged.
+    """
+    rows = read_committed(store, table, batch_ids=batch_ids, columns=_with_media_id(table, columns))
+    if table not in _NOT_OF_MEDIA:
+        rows = _of_whole_batches(store, rows, batch_ids)
+    return rows.select([BATCH_ID, *columns]) if columns is not None else rows
+
+
+def read_committed(
+    store: Store,
+    table: str,
+    *,
+    batch_ids: Collection[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """Rows of a table's live files, also of batches that are not whole yet."""
+    schema = schema_of(table)
+    if columns is not None:
+        schema = pa.schema([schema.field(BATCH_ID), *(schema.field(name) for name in columns)])
+    if not store.has(table):
+        return schema.empty_table()
+    files = store.files(table)
+    if batch_ids is not None:
+        files = files.filter(pc.is_in(files[BATCH_ID], pa.array(sorted(batch_ids), pa.string())))
+    tables = [_read_file(store, table, row["path"], row[BATCH_ID], schema) for row in files.to_pylist()]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _read_file(store: Store, table: str, relative: str, batch_id: str, schema: pa.Schema) -> pa.Table:
+    path = store.table_path(table) / relative
+    names = [name for name in schema.names if name != BATCH_ID]
+    try:
+        with pq.ParquetFile(path) as file:
+            there = [name for name in names if name in file.schema_arrow.names]
+            rows = file.read(columns=there)
+    except (OSError, pa.ArrowInvalid) as error:
+        message = f"cannot read {str(path)!r} of table {table!r} ({error}); restore the file"
+        raise StoreError(message) from error
+    data = {name: rows[name] if name in there else pa.nulls(rows.num_rows, schema.field(name).type) for name in names}
+    data[BATCH_ID] = pa.array([batch_id], pa.string()).take(pa.array([0] * rows.num_rows, pa.int32()))
+    return pa.table([data[name] for name in schema.names], schema=schema)
+
+
+def _with_media_id(table: str, columns: Sequence[str] | None) -> Sequence[str] | None:
+    if columns is None or table in _NOT_OF_MEDIA or "media_id" in columns:
+        return columns
+    return ["media_id", *columns]
+
+
+def _of_whole_batches(store: Store, rows: pa.Table, batch_ids: Collection[str] | None) -> pa.Table:
+    """Semi-join with `media` on batch and media, keeping order."""
+    media = read_committed(store, "media", batch_ids=batch_ids, columns=["media_id"])
+    whole = pc.binary_join_element_wise(media[BATCH_ID], media["media_id"], "/")
+    keys = pc.binary_join_element_wise(rows[BATCH_ID], rows["media_id"], "/")
+    return rows.filter(pc.is_in(keys, whole.combine_chunks() if whole.num_chunks else pa.array([], pa.string())))

@@ -1,0 +1,195 @@
+"""A store's place, its marker, and its Delta tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from features.errors import SchemaError, StoreError
+from features.schema import BATCH_ID, SCHEMA_VERSION, schema_of
+from features.spec import SPEC_KEY, FeatureSpec
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+MARKER = "triptych-store.json"
+"""File that tells a store from any other folder, and states its schema version."""
+
+_CHECKPOINT_INTERVAL = "100"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A feature store at a folder. Cheap to make and to send to a worker; it holds no open files.
+
+    Attributes:
+        root: Absolute path of the folder.
+    """
+
+    root: str
+
+    @classmethod
+    def open(cls, root: str | Path) -> Store:
+        """An existing store.
+
+        Raises:
+            StoreError: The folder is missing, is no store, or is of a newer version.
+        """
+        path = Path(root).absolute()
+        marker = path / MARKER
+        if not path.is_dir():
+            message = f"there is no store at {str(path)!r}; make one with: triptych --store {path} ingest SOURCE"
+            raise StoreError(message)
+        if not marker.is_file():
+            message = f"{str(path)!r} is not a store (it has no {MARKER}); name another folder with --store"
+            raise StoreError(message)
+        _check_version(marker)
+        return cls(str(path))
+
+    @classmethod
+    def create(cls, root: str | Path) -> Store:
+        """Open a store, or make one in a folder that is missing or empty.
+
+        Raises:
+            StoreError: The folder holds something else, or cannot be written.
+        """
+        path = Path(root).absolute()
+        if (path / MARKER).is_file():
+            return cls.open(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            message = f"{str(path)!r} is not a store and not empty; name an empty or a new folder with --store"
+            raise StoreError(message)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            temporary = path / f".{MARKER}.{os.getpid()}"
+            temporary.write_text(json.dumps({"schema_version": SCHEMA_VERSION}) + "\n", encoding="utf-8")
+            temporary.replace(path / MARKER)
+        except OSError as error:
+            message = f"cannot make a store at {str(path)!r} ({error.strerror}); name a folder that may be written"
+            raise StoreError(message) from error
+        return cls(str(path))
+
+    @property
+    def path(self) -> Path:
+        """The store's folder."""
+        return Path(self.root)
+
+    def table_path(self, table: str) -> Path:
+        """Folder of a table; the table's name is checked."""
+        schema_of(table)
+        return self.path / table
+
+    def has(self, table: str) -> bool:
+        """Whether the table has been made."""
+        return (self.table_path(table) / "_delta_log").is_dir()
+
+    def load(self, table: str) -> DeltaTable:
+        """A fresh handle on a table's newest version.
+
+        Raises:
+            StoreError: The table has not been made, or its log cannot be read.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        if not self.has(table):
+            message = (
+                f"the store {self.root!r} has no table {table!r} yet; tables: {', '.join(self.tables()) or 'none'}"
+            )
+            raise StoreError(message)
+        try:
+            return DeltaTable(str(self.table_path(table)))
+        except DeltaError as error:
+            message = f"cannot read the log of table {table!r} in {self.root!r} ({error}); restore its _delta_log"
+            raise StoreError(message) from error
+
+    def ensure(self, table: str, spec: FeatureSpec | None = None) -> DeltaTable:
+        """A fresh handle on a table, made first where it is missing.
+
+        Args:
+            table: Name of the table.
+            spec: For a feature table: what the extractor makes; kept in the table's configuration.
+
+        Raises:
+            StoreError: The table holds features of another spec (other weights under the same name and version).
+        """
+        from deltalake import DeltaTable
+
+        if not self.has(table):
+            configuration: dict[str, str | None] = {"delta.checkpointInterval": _CHECKPOINT_INTERVAL}
+            if spec is not None:
+                configuration[SPEC_KEY] = spec.to_json()
+            DeltaTable.create(
+                str(self.table_path(table)),
+                schema=schema_of(table),
+                mode="ignore",
+                partition_by=[BATCH_ID],
+                configuration=configuration,
+                raise_if_key_not_exists=False,  # delta knows no key of ours
+            )
+        handle = self.load(table)
+        if spec is not None:
+            _check_spec(table, handle, spec)
+        return handle
+
+    def spec(self, table: str) -> FeatureSpec | None:
+        """The spec of a feature table, or None where it has none."""
+        text = self.load(table).metadata().configuration.get(SPEC_KEY)
+        return FeatureSpec.from_json(text) if text else None
+
+    def tables(self) -> tuple[str, ...]:
+        """Names of all tables that have been made, sorted."""
+        logs = [*self.path.glob("*/_delta_log"), *self.path.glob("*/*/_delta_log")]
+        names = {log.parent.relative_to(self.path).as_posix() for log in logs}
+        return tuple(sorted(name for name in names if _is_table(name)))
+
+    def batches(self, table: str) -> frozenset[str]:
+        """Batches that a table has committed, from its log alone; none where there is no table."""
+        if not self.has(table):
+            return frozenset()
+        return frozenset(row[BATCH_ID] for row in self.load(table).partitions())
+
+    def files(self, table: str) -> pa.Table:
+        """Live files of a table from its log: columns path, size_bytes, num_records, batch_id; sorted."""
+        adds = pa.table(self.load(table).get_add_actions(flatten=True))
+        wanted = adds.select(["path", "size_bytes", "num_records", f"partition.{BATCH_ID}"])
+        named = wanted.rename_columns(["path", "size_bytes", "num_records", BATCH_ID])
+        return named.sort_by([(BATCH_ID, "ascending"), ("path", "ascending")])
+
+
+def _is_table(name: str) -> bool:
+    try:
+        schema_of(name)
+    except SchemaError:
+        return False
+    return True
+
+
+def _check_version(marker: Path) -> None:
+    try:
+        version = int(json.loads(marker.read_text(encoding="utf-8"))["schema_version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"cannot read {str(marker)!r} ({error}); restore it, or name another store"
+        raise StoreError(message) from error
+    if version > SCHEMA_VERSION:
+        message = (
+            f"the store {str(marker.parent)!r} has schema version {version}, this program knows {SCHEMA_VERSION}; "
+            "install a newer triptych"
+        )
+        raise StoreError(message)
+
+
+def _check_spec(table: str, handle: DeltaTable, spec: FeatureSpec) -> None:
+    text = handle.metadata().configuration.get(SPEC_KEY)
+    if text is not None and FeatureSpec.from_json(text).fingerprint != spec.fingerprint:
+        message = (
+            f"table {table!r} was made by another {spec.name!r} (fingerprint "
+            f"{FeatureSpec.from_json(text).fingerprint}, now {spec.fingerprint}); "
+            f"give the changed extractor a new version"
+        )
+        raise StoreError(message)

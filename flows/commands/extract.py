@@ -1,0 +1,27 @@
+"""`triptych extract [NAME…]`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from features.store import Store
+from flows import stages
+from flows.commands.jobs import finish, run_waves
+from pipelines.waves import Summary
+
+if TYPE_CHECKING:
+    from flows.cli import Call
+
+
+def run(call: Call) -> int:
+    """Fill feature tables, level by level: text extractors after the recognisers that they read."""
+    started, run_id = time.monotonic(), stages.new_run_id()
+    levels = stages.chosen_extractors(call.config.extractors)
+    store = Store.open(call.store)
+    stages.require_batches(store)
+    summary = Summary.none()
+    for level in levels:
+        waves = stages.plan_extract(call.config, store, level, run_id)
+        summary = summary.plus(run_waves(call, store, "extract", waves, run_id))
+    return finish(call, store, run_id, summary, started)

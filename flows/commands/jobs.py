@@ -1,0 +1,45 @@
+"""Running a stage's waves from the command line: shared by ingest, extract and score."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flows import stages
+from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
+from flows.console import dead_letters_text, out, out_json, say, table
+from pipelines.supervise import run_wave
+from pipelines.waves import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from features.store import Store
+    from flows.cli import Call
+    from pipelines.waves import Wave
+
+
+def run_waves(call: Call, store: Store, stage: str, waves: Iterable[Wave], run_id: str) -> Summary:
+    """Run waves one after the other, telling progress; a row in `runs` at the end."""
+    started_at, summary = datetime.now(UTC), Summary.none()
+    for number, wave in enumerate(waves, start=1):
+        targets = f" {', '.join(wave.targets)}" if wave.targets else ""
+        say(f"{stage}{targets}: wave {number}, {len(wave.batch_ids)} batches")
+        summary = summary.plus(run_wave(wave, call.config, call.beam_args))
+    if summary.num_batches:
+        stages.record_run(store, run_id, call.arguments.command, stage, started_at, summary)
+    return summary
+
+
+def finish(call: Call, store: Store, run_id: str, summary: Summary, started: float) -> int:
+    """Print what is committed and return the exit status."""
+    seconds = time.monotonic() - started
+    if call.arguments.json:
+        out_json({"store": store.root, "run_id": run_id, **summary._asdict(), "seconds": round(seconds, 3)})
+    elif summary.num_batches:
+        out(table(("table", "rows"), summary.rows.items()))
+    if not call.arguments.json:
+        done = f"{summary.num_batches} batches in {seconds:.1f} s" if summary.num_batches else "nothing to do"
+        out(f"{done}, {dead_letters_text(summary.num_failures, store.root)}")
+    return EXIT_DEAD_LETTERS if call.arguments.strict and summary.num_failures else EXIT_DONE

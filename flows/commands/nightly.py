@@ -1,0 +1,63 @@
+"""`triptych nightly SOURCE…`: the flow, here and now."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
+from flows.console import dead_letters_text, out, out_json, say, table
+from flows.prefect_setup import quiet_prefect
+from pipelines.sources import list_sources
+
+if TYPE_CHECKING:
+    from flows.cli import Call
+    from flows.outcome import NightlyOutcome
+    from pipelines.options import NightlyConfig
+
+
+def run(call: Call) -> int:
+    """Run the flow in this process."""
+    started = time.monotonic()
+    outcome = run_here(call.store, call.config, call.beam_args)
+    if call.arguments.json:
+        out_json({**outcome.to_json(), "seconds": round(time.monotonic() - started, 3)})
+    else:
+        print_outcome(outcome, time.monotonic() - started)
+    return EXIT_DEAD_LETTERS if call.arguments.strict and outcome.num_failures else EXIT_DONE
+
+
+def run_here(
+    store: str, config: NightlyConfig, beam_args: tuple[str, ...] = (), notes: tuple[str, ...] = ()
+) -> NightlyOutcome:
+    """The nightly flow in this process, on the Prefect server of PREFECT_API_URL, or on one that lives as long."""
+    list_sources(config.sources, refuse=config.refuse, store=store)  # a wrong path is told before Prefect starts
+    quiet_prefect()
+    say("starting Prefect")
+    from prefect import flow
+
+    from flows.nightly import run_nightly
+
+    @flow(name="nightly", validate_parameters=False)
+    def nightly_here() -> NightlyOutcome:
+        return run_nightly(store, config, beam_args=list(beam_args), notes=notes, on_progress=say)
+
+    outcome: NightlyOutcome = nightly_here()
+    return outcome
+
+
+def print_outcome(outcome: NightlyOutcome, seconds: float) -> None:
+    """The last lines that people see."""
+    rows = [
+        (stage.stage, name, count)
+        for stage in outcome.stages
+        for name, count in (stage.summary.rows if stage.summary.num_batches else {}).items()
+    ]
+    if rows:
+        out(table(("stage", "table", "rows"), rows))
+    for stage in outcome.stages:
+        if stage.detail and stage.stage != "report":
+            out(f"{stage.stage}: {stage.detail}")
+    out(f"report: {outcome.report}")
+    done = "done" if outcome.num_batches else "nothing new"
+    out(f"{done} in {seconds:.1f} s, {dead_letters_text(outcome.num_failures, outcome.store)}")

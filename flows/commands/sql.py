@@ -1,0 +1,87 @@
+"""`triptych sql QUERY`: DuckDB over the tables' committed rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from features.errors import ConfigError
+from features.schema import BATCH_ID
+from features.store import Store
+from flows.cli import EXIT_DONE
+from flows.console import out, out_json, table
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from flows.cli import Call
+
+_MAX_TEXT = 60
+_OF_BATCHES = ("media", "sources", "source_results", "failures", "runs", "tombstones")
+
+
+def run(call: Call) -> int:
+    """Run a query and print its rows."""
+    import duckdb
+
+    store = Store.open(call.store)
+    with connect(store) as connection:
+        try:
+            result = connection.execute(call.arguments.query)
+            names = [column[0] for column in result.description or ()]
+            rows = result.fetchall()
+        except duckdb.Error as error:
+            message = (
+                f"DuckDB refused {call.arguments.query!r} ({error}); tables: {', '.join(store.tables()) or 'none'}"
+            )
+            raise ConfigError(message) from error
+    if call.arguments.json:
+        out_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        out(table(names, [[_short(value) for value in row] for row in rows]))
+    return EXIT_DONE
+
+
+def connect(store: Store) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection in which each table is a view of the rows of whole batches.
+
+    A view reads the files that the log lists now; a batch that `media` does not list is not shown.
+    """
+    import duckdb
+
+    connection = duckdb.connect()
+    for name in store.tables():
+        paths = [str(store.table_path(name) / path) for path in store.files(name)["path"].to_pylist()]
+        source = (
+            f"read_parquet({_list(paths)}, hive_partitioning = true, hive_types = {{'{BATCH_ID}': VARCHAR}})"
+            if paths
+            else _nothing(name)
+        )
+        connection.execute(f'CREATE VIEW "raw:{name}" AS SELECT * FROM {source}')  # noqa: S608 - names are ours
+    media = (
+        '(SELECT batch_id, media_id FROM "raw:media")'
+        if "media" in store.tables()
+        else "(SELECT NULL AS batch_id, NULL AS media_id WHERE FALSE)"
+    )
+    for name in store.tables():
+        whole = "" if name in _OF_BATCHES else f" SEMI JOIN {media} AS whole USING (batch_id, media_id)"
+        connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM "raw:{name}"{whole}')  # noqa: S608
+    return connection
+
+
+def _list(paths: list[str]) -> str:
+    quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    return f"[{quoted}]"
+
+
+def _nothing(name: str) -> str:
+    from features.schema import schema_of
+
+    columns = ", ".join(f'NULL AS "{field.name}"' for field in schema_of(name))
+    return f"(SELECT {columns} WHERE FALSE)"
+
+
+def _short(value: object) -> object:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    text = str(value)
+    return value if isinstance(value, int | float | None) or len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"

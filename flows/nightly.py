@@ -1,0 +1,146 @@
+"""The nightly flow: each stage's waves as Prefect tasks, then the report. It schedules; `pipelines` does the work."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from features.errors import TriptychError
+from features.fusion.recipe import load_recipe
+from features.store import Store
+from features.store.labels import load_labels
+from features.store.models import find_model, list_models
+from flows import stages
+from flows.forms import with_parameters_of
+from flows.outcome import NightlyOutcome, StageOutcome
+from flows.report.collect import collect
+from flows.report.render import write_report
+from flows.training import train_recipe, why_not_train
+from pipelines.options import NightlyConfig, config_from_mapping
+from pipelines.supervise import WaveError, run_wave
+from pipelines.waves import Summary, Wave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prefect.client.schemas.objects import State, TaskRun
+    from prefect.tasks import Task
+
+
+def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Bad input fails the same way again; a wave has had its attempts already."""
+    del task, task_run
+    error = state.data if isinstance(state.data, Exception) else None
+    if error is None:
+        try:
+            state.result()  # type: ignore[no-untyped-call]
+        except Exception as raised:  # noqa: BLE001 - only looked at
+            error = raised
+    return not isinstance(error, TriptychError) or isinstance(error, WaveError)
+
+
+@task(name="wave", task_run_name="{label}", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)
+def run_wave_task(label: str, wave: Wave, config: NightlyConfig, beam_args: list[str]) -> Summary:
+    """One Beam run, supervised."""
+    del label
+    return run_wave(wave, config, beam_args)
+
+
+@task(name="label", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)
+def label_task(store: Store, label_set: str, path: str, run_id: str) -> str:
+    """Load the labels."""
+    loaded = load_labels(store, label_set, Path(path), run_id=run_id)
+    left_out = f", {len(loaded.skipped)} left out ({'; '.join(loaded.skipped)})" if loaded.skipped else ""
+    return f"{loaded.num_labels} labels, {loaded.num_changed} rows changed{left_out}"
+
+
+@task(name="train", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)
+def train_task(store: Store, recipe: str, run_id: str) -> str:
+    """Train and register a model."""
+    return train_recipe(store, recipe, run_id).ref.key
+
+
+@task(name="report", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)
+def report_task(store: Store, path: str, notes: tuple[str, ...]) -> str:
+    """Write the report and link it."""
+    place = Path(path).absolute() if path else store.path / "report.html"
+    write_report(collect(store, notes=notes), place)
+    create_link_artifact(key="report", link=place.as_uri(), link_text=place.name, description=str(place))
+    return str(place)
+
+
+class _Run:
+    """One nightly run: its store, its stages so far, and where it reports progress."""
+
+    def __init__(self, config: NightlyConfig, beam_args: list[str], on_progress: Callable[[str], None]) -> None:
+        self.config = config
+        self.beam_args = beam_args
+        self.run_id = stages.new_run_id()
+        self.say = on_progress
+        self.stages: list[StageOutcome] = []
+
+    def waves(self, store: Store, stage: str, waves: Iterable[Wave]) -> None:
+        """Run a stage's waves one after the other and note what they came to."""
+        started_at, summary = datetime.now(UTC), Summary.none()
+        for number, wave in enumerate(waves, start=1):
+            label = f"{stage} wave {number}: {', '.join(wave.targets) or 'all'} over {len(wave.batch_ids)} batches"
+            self.say(label)
+            summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
+        if summary.num_batches:
+            stages.record_run(store, self.run_id, "nightly", stage, started_at, summary)
+        self.note(stage, started_at, summary)
+
+    def note(self, stage: str, started_at: datetime, summary: Summary, detail: str = "") -> None:
+        """Add a stage's outcome."""
+        seconds = (datetime.now(UTC) - started_at).total_seconds()
+        self.stages.append(StageOutcome(stage, summary, seconds, detail))
+        if detail:
+            self.say(f"{stage}: {detail}")
+
+
+def run_nightly(
+    root: str,
+    config: NightlyConfig,
+    *,
+    beam_args: list[str] | None = None,
+    notes: tuple[str, ...] = (),
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> NightlyOutcome:
+    """Ingest, extract, label, train, score and report, inside a flow run."""
+    recipe = load_recipe(config.recipe)
+    levels = stages.chosen_extractors(config.extractors)
+    run = _Run(config, beam_args or [], on_progress)
+    store, ingest = stages.plan_ingest(config, root, run.run_id)
+    run.waves(store, "ingest", ingest)
+    for level in levels:
+        run.waves(store, f"extract {', '.join(level)}", stages.plan_extract(config, store, level, run.run_id))
+    started_at = datetime.now(UTC)
+    if config.labels:
+        run.note("label", started_at, Summary.none(), label_task(store, recipe.labels, config.labels, run.run_id))
+    started_at = datetime.now(UTC)
+    reason = why_not_train(store, recipe)
+    if reason is None:
+        run.say(f"training {recipe.name}")
+    detail = train_task(store, config.recipe, run.run_id) if reason is None else f"trained nothing: {reason}"
+    run.note("train", started_at, Summary.none(), detail)
+    for name in sorted({ref.name for ref in list_models(store)}):
+        ref = find_model(store, name)
+        run.waves(store, f"score {ref.key}", stages.plan_score(config, store, ref, run.run_id))
+    started_at = datetime.now(UTC)
+    report = report_task(store, config.report, notes)
+    run.note("report", started_at, Summary.none(), report)
+    outcome = NightlyOutcome(store.root, run.run_id, tuple(run.stages), report)
+    create_table_artifact(key="counts", table=outcome.count_rows(), description=f"run {run.run_id} of {store.root}")
+    return outcome
+
+
+@flow(name="nightly", description="Ingest, extract, label, train, score and report on what is new.")
+@with_parameters_of(NightlyConfig, store=(str, "./triptych-store"))
+def nightly(store: str, **options: Any) -> str:  # noqa: ANN401 - typed by the signature above
+    """The nightly run over a store, as the form of a deployment starts it."""
+    outcome = run_nightly(store, config_from_mapping(NightlyConfig, options))
+    return outcome.report

@@ -1,0 +1,13 @@
+"""Settings of Prefect that must stand before it is imported."""
+
+from __future__ import annotations
+
+import os
+
+
+def quiet_prefect() -> None:
+    """No analytics, no banner, warnings only; what the user set stays."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")

@@ -1,0 +1,147 @@
+"""What each stage still owes, as waves, and the shell around running them: the flows and the command line share it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from features.errors import ConfigError
+from features.extractors.registry import default_extractors, get_extractor, ordered
+from features.store import Store, commit_files, pending_batches, plan_sources, unfinished_batches, write_file
+from features.store.plan import BatchLimits, waves
+from features.store.rows import table_of
+from pipelines.reading import feature_keys, inputs_of
+from pipelines.sources import list_sources
+from pipelines.waves import Summary, Wave
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from features.store.models import ModelRef
+    from pipelines.options import ExtractConfig, IngestConfig, RunConfig
+
+_MEGABYTE = 1 << 20
+
+
+def new_run_id() -> str:
+    """Name of a run: its start in UTC and a few random digits."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, list[Wave]]:
+    """List the sources, commit what is new as batches, and return the waves that ingest owes.
+
+    Sources are listed before the store is touched, so a wrong path leaves no trace. Planned batches that were not
+    finished come first.
+
+    Raises:
+        ConfigError: A source is missing or empty.
+        StoreError: The folder is no store.
+    """
+    store_path = os.path.abspath(root)  # noqa: PTH100 - as Store does, without resolving links
+    sources = list_sources(config.sources, refuse=config.refuse, store=store_path)
+    store = Store.create(root)
+    unfinished = unfinished_batches(store)
+    from features.identity import fingerprint
+
+    limits = BatchLimits(
+        max_bytes=config.batch_megabytes * _MEGABYTE,
+        max_sources=config.batch_sources,
+        min_batches=config.num_workers,
+    )
+    options = (config.frame_interval_seconds, config.frame_short_side, config.jpeg_quality)
+    new = plan_sources(
+        store,
+        sources,
+        now=datetime.now(UTC),
+        limits=limits,
+        config_fingerprint=fingerprint(options),
+        limit=config.limit or None,
+        metadata={"run_id": run_id},
+    )
+    batch_ids = tuple(sorted({*unfinished, *new}))
+    return store, [Wave(store.root, "ingest", wave, run_id) for wave in waves(batch_ids, config.wave_size)]
+
+
+def chosen_extractors(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Extractors by level: those that read base tables, then those that read recognised text.
+
+    A text extractor brings the default recognisers with it, since it waits for what they hear.
+
+    Raises:
+        ConfigError: An extractor is unknown.
+    """
+    wanted = list(names or default_extractors())
+    if any(get_extractor(name).spec.inputs == "transcripts" for name in wanted):
+        wanted += [name for name in recognisers() if name not in wanted]
+    return ordered(wanted)
+
+
+def recognisers() -> tuple[str, ...]:
+    """The speech recognisers among the default extractors."""
+    return tuple(name for name in default_extractors() if get_extractor(name).spec.output == "transcripts")
+
+
+def plan_extract(config: ExtractConfig, store: Store, level: Sequence[str], run_id: str) -> Iterator[Wave]:
+    """Waves that the extractors of one level owe; the level before must be done, for its output is their input."""
+    heard = [get_extractor(name).spec for name in recognisers()]
+    owed: dict[str, tuple[str, ...]] = {}
+    for name in level:
+        spec = get_extractor(name).spec
+        owed[name] = pending_batches(store, spec.coverage_table, needs=inputs_of(spec, heard))
+    batch_ids = tuple(sorted({batch_id for ids in owed.values() for batch_id in ids}))
+    for wave in waves(batch_ids, config.wave_size):
+        targets = tuple(name for name in level if set(owed[name]) & set(wave))
+        yield Wave(store.root, "extract", wave, run_id, targets)
+
+
+def plan_score(config: RunConfig, store: Store, ref: ModelRef, run_id: str) -> Iterator[Wave]:
+    """Waves that a model owes: whole batches that have its features, and no scores of its own yet."""
+    needs = [f"coverage/{key}" for key in feature_keys(store, ref)]
+    batch_ids = pending_batches(store, ref.table, needs=needs)
+    for wave in waves(batch_ids, config.wave_size):
+        yield Wave(store.root, "score", wave, run_id, (ref.key,))
+
+
+def record_run(
+    store: Store, run_id: str, command: str, stage: str, started_at: datetime, summary: Summary, status: str = "done"
+) -> None:
+    """Add a row to `runs`."""
+    now = datetime.now(UTC)
+    row = {
+        "run_id": run_id,
+        "command": command,
+        "stage": stage,
+        "started_at": started_at,
+        "finished_at": now,
+        "num_batches": summary.num_batches,
+        "num_rows": sum(summary.rows.values()),
+        "num_failures": summary.num_failures,
+        "seconds": (now - started_at).total_seconds(),
+        "status": status,
+    }
+    store.ensure("runs")
+    file = write_file(store, "runs", f"{now:%Y%m}", table_of("runs", [row]))
+    commit_files(store, "runs", [file], stage=f"run:{run_id}:{stage}")
+
+
+def check_recipe_exists(name: str) -> None:
+    """Refuse an unknown or misspelt recipe before any work is done."""
+    from features.fusion.recipe import load_recipe
+
+    load_recipe(name)
+
+
+def require_batches(store: Store) -> None:
+    """Refuse to go on with a store that has no whole batch.
+
+    Raises:
+        ConfigError: Nothing has been ingested.
+    """
+    if not store.batches("media"):
+        message = (
+            f"the store {store.root!r} holds no media; ingest some first: triptych --store {store.root} ingest SOURCE"
+        )
+        raise ConfigError(message)

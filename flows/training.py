@@ -1,0 +1,147 @@
+"""Training from a store: read what a recipe names, split, compare, register the model."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from features.errors import ConfigError, ModelError
+from features.fusion.recipe import load_recipe
+from features.schema import BATCH_ID
+from features.store import read_table
+from features.store.models import ModelRef, model_folder, newest_model, next_version
+from features.store.upsert import upsert
+from pipelines.reading import best_sources, read_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from features.fusion.compare import Comparison
+    from features.fusion.dataset import Examples
+    from features.fusion.recipe import Recipe
+    from features.store import Store
+
+
+class TrainedModel(NamedTuple):
+    """A registered model and what its training showed."""
+
+    ref: ModelRef
+    comparison: Comparison
+
+
+def table_versions(store: Store, recipe: Recipe) -> dict[str, int]:
+    """Versions of the tables that a recipe learns from, as they stand now."""
+    names = [f"labels/{recipe.labels}"]
+    for feature in recipe.features:
+        names += [f"features/{feature.name}", f"coverage/{feature.name}"]
+    return {name: store.load(name).version() for name in names if store.has(name)}
+
+
+def why_not_train(store: Store, recipe: Recipe) -> str | None:
+    """Why a nightly run has nothing to train, or None where it has.
+
+    It trains when there are labels and the newest model of the recipe learned from other labels.
+    """
+    labels = f"labels/{recipe.labels}"
+    if not store.has(labels) or not store.batches(labels):
+        return f"no labels: {labels} is empty; load some: triptych --store {store.root} label {recipe.labels} FILE"
+    newest = newest_model(store, recipe.name)
+    if newest is None:
+        return None
+    from features.fusion.checkpoint import load_model
+
+    learned = load_model(model_folder(store, newest)).table_versions.get(labels)
+    if learned == store.load(labels).version():
+        return f"{newest.key} has learned from these labels already"
+    return None
+
+
+def train_recipe(
+    store: Store, name: str, run_id: str, *, on_progress: Callable[[str, int, int], None] | None = None
+) -> TrainedModel:
+    """Train a recipe, compare the fused model with each modality alone, and register it.
+
+    Raises:
+        ConfigError: The recipe is wrong, or the store lacks a table that it names.
+        ModelError: The labels do not allow training.
+    """
+    from features.fusion.checkpoint import save_model
+    from features.fusion.compare import compare
+
+    recipe = load_recipe(name)
+    examples = read_examples(store, recipe, run_id)
+    trained, comparison = compare(recipe, examples, on_progress=on_progress)
+    ref = ModelRef(recipe.name, next_version(store, recipe.name))
+    folder = model_folder(store, ref)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        save_model(
+            folder,
+            trained,
+            recipe,
+            comparison,
+            feature_specs=_feature_specs(store, recipe),
+            table_versions=table_versions(store, recipe),
+            created_at=datetime.now(UTC),
+        )
+    except OSError as error:
+        message = f"cannot write the model to {str(folder)!r} ({os.strerror(error.errno or 0)}); free space or rights"
+        raise ModelError(message) from error
+    return TrainedModel(ref, comparison)
+
+
+def read_examples(store: Store, recipe: Recipe, run_id: str) -> Examples:
+    """The recipe's examples, aligned; media that have no split yet get one, which is stored."""
+    from features.fusion.dataset import build_examples
+
+    labels_table = f"labels/{recipe.labels}"
+    _require(store, labels_table, f"load labels: triptych --store {store.root} label {recipe.labels} FILE")
+    for feature in recipe.features:
+        _require(store, f"features/{feature.name}", f"extract it: triptych --store {store.root} extract")
+    labels = read_table(store, labels_table)
+    tables = read_tables(store, [feature.name for feature in recipe.features], None)
+    coverage = {f.name: read_table(store, f"coverage/{f.name}").drop_columns([BATCH_ID]) for f in recipe.features}
+    return build_examples(
+        recipe,
+        media=tables.media,
+        features=tables.features,
+        coverage=coverage,
+        labels=labels.drop_columns([BATCH_ID]),
+        transcripts_sources=best_sources(tables.transcripts),
+        splits=_splits(store, recipe, tables.media, labels, run_id),
+        transcripts=tables.transcripts,
+    )
+
+
+def _require(store: Store, table: str, remedy: str) -> None:
+    if not store.has(table):
+        message = f"the store {store.root!r} has no table {table!r}; {remedy}"
+        raise ConfigError(message)
+
+
+def _splits(store: Store, recipe: Recipe, media: pa.Table, labels: pa.Table, run_id: str) -> dict[str, str]:
+    """Split by media: as given with the labels, as stored, or dealt now and stored."""
+    from features.fusion.splits import assign_splits, groups_of
+
+    table = f"splits/{recipe.splits.name}"
+    existing = _stored_splits(store, table) | _stored_splits(store, f"splits/{recipe.labels}")
+    by_media = {row["media_id"]: row["class"] or "" for row in labels.select(["media_id", "class"]).to_pylist()}
+    groups = {media_id: group for media_id, group in groups_of(media).items() if media_id in by_media}
+    fractions = {"train": recipe.splits.train, "dev": recipe.splits.dev, "test": recipe.splits.test}
+    splits = assign_splits(groups, by_media, existing, fractions, recipe.splits.seed)
+    rows = [{"group_id": groups[m], "media_id": m, "split": splits[m]} for m in sorted(groups)]
+    upsert(store, table, rows, key=("media_id",), stage=f"split:{run_id}")
+    return splits
+
+
+def _stored_splits(store: Store, table: str) -> dict[str, str]:
+    rows = read_table(store, table, columns=["media_id", "split"]).to_pylist()
+    return {row["media_id"]: row["split"] for row in rows}
+
+
+def _feature_specs(store: Store, recipe: Recipe) -> dict[str, str]:
+    specs = {feature.name: store.spec(f"features/{feature.name}") for feature in recipe.features}
+    return {key: spec.to_json() for key, spec in specs.items() if spec is not None}

@@ -1,0 +1,215 @@
+"""The extract job: a batch's base rows → RunInference → feature or transcript rows, coverage last."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from features.extractors.engine import Extracted, extract_media
+from features.extractors.registry import get_extractor
+from features.records import FeatureRow, MediaRows, Utterance
+from features.store import Commit, FileRecord, Store, read_table, write_file
+from features.store.rows import audio_of, feature_rows, frames_of, table_of, transcript_rows, utterances_of
+from features.transcripts.choice import best_text
+from pipelines.reading import extract_stage, transcripts_of
+from pipelines.sinks import CommitWave, Failure, Heartbeat, commit_tables, write_failures
+from pipelines.waves import Summary, Wave, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from features.extractors.base import Extractor
+    from features.spec import FeatureSpec
+    from pipelines.options import ExtractConfig
+
+
+class BatchInput(NamedTuple):
+    """A batch's media with what an extractor reads of them, and the media that are not its business."""
+
+    batch_id: str
+    medias: tuple[MediaRows, ...]
+    skipped: tuple[str, ...]
+
+
+class BatchOutput(NamedTuple):
+    """What an extractor found in a batch, media by media in order."""
+
+    batch_id: str
+    found: tuple[Extracted, ...]
+
+
+class ExtractorHandler(ModelHandler[BatchInput, BatchOutput, Any]):  # type: ignore[misc]
+    """Loads an extractor's model once a worker process and runs it over whole batches, across their media."""
+
+    def __init__(self, name: str, device: str, batch_size: int) -> None:
+        super().__init__()
+        self._name = name
+        self._device = device
+        self._batch_size = batch_size
+
+    def load_model(self) -> Any:  # noqa: ANN401 - each extractor has its own model
+        """The ready model."""
+        return get_extractor(self._name).load(self._device)
+
+    def run_inference(
+        self,
+        batch: Sequence[BatchInput],
+        model: Any,  # noqa: ANN401 - each extractor has its own model
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> Iterator[BatchOutput]:
+        """One output a batch."""
+        del inference_args
+        extractor = get_extractor(self._name)
+        for given in batch:
+            found = extract_media(
+                extractor, model, given.medias, batch_size=self._batch_size or None, on_progress=Heartbeat()
+            )
+            skipped = [Extracted(media_id, "skipped", (), None, "use refused") for media_id in given.skipped]
+            yield BatchOutput(given.batch_id, (*found, *skipped))
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """An element is a whole batch already."""
+        return {"min_batch_size": 1, "max_batch_size": 1}
+
+
+def build(root: beam.Pipeline, config: ExtractConfig, wave: Wave) -> beam.PCollection[Commit]:
+    """The wave's batches through each of its extractors → commits made.
+
+    Extractors of one wave do not read each other's output. Each has the batches that it still owes.
+    """
+    files = [_extract_with(root, get_extractor(name), config, wave) for name in wave.targets]
+    return files | "MeetOfExtractors" >> beam.Flatten() | "CommitWave" >> CommitWave(partial(commit_wave, wave))
+
+
+def _extract_with(
+    root: beam.Pipeline, extractor: Extractor, config: ExtractConfig, wave: Wave
+) -> beam.PCollection[FileRecord]:
+    name = extractor.spec.name
+    return (
+        root
+        | f"{name}:Batches" >> beam.Create(owed(Store.open(wave.store), extractor.spec, wave.batch_ids))
+        | f"{name}:Spread" >> beam.Reshuffle()
+        | f"{name}:ReadRows" >> beam.Map(read_batch, wave.store, name)
+        | f"{name}:Infer" >> RunInference(ExtractorHandler(name, config.device, config.batch_size))
+        | f"{name}:WriteFiles" >> beam.FlatMap(write_batch, wave, name)
+    )
+
+
+def run(config: ExtractConfig, wave: Wave, options: PipelineOptions) -> Summary:
+    """Run one wave in this process and count what it committed."""
+    from pipelines.runners import run_pipeline
+
+    run_pipeline(lambda pipeline: build(pipeline, config, wave), options)
+    return summary(Store.open(wave.store), wave.targets, wave.batch_ids)
+
+
+def summary(store: Store, names: tuple[str, ...], batch_ids: tuple[str, ...]) -> Summary:
+    """What is committed of extracted batches."""
+    specs = [get_extractor(name).spec for name in names]
+    return summarise(store, tuple(s.table for s in specs), batch_ids, tuple(extract_stage(s) for s in specs))
+
+
+def owed(store: Store, spec: FeatureSpec, batch_ids: Iterable[str]) -> list[str]:
+    """Batches among these that the extractor has not covered."""
+    return sorted(set(batch_ids) - store.batches(spec.coverage_table))
+
+
+def read_batch(batch_id: str, root: str, name: str) -> BatchInput:
+    """Read what an extractor needs of a batch: its media, and the rows of the one table that it reads."""
+    store = Store.open(root)
+    spec = get_extractor(name).spec
+    media = read_table(store, "media", batch_ids=[batch_id]).to_pylist()
+    rows = _input_rows(store, spec, batch_id)
+    starts = _slices(rows)
+    medias, skipped = [], []
+    for row in media:
+        if row["consent"] == "refused":
+            skipped.append(row["media_id"])
+            continue
+        own = rows.slice(*starts.get(row["media_id"], (0, 0)))
+        medias.append(_media_rows(row, spec, own))
+    return BatchInput(batch_id, tuple(medias), tuple(skipped))
+
+
+def _input_rows(store: Store, spec: FeatureSpec, batch_id: str) -> pa.Table:
+    if spec.inputs != "transcripts":
+        return read_table(store, spec.inputs, batch_ids=[batch_id])
+    return transcripts_of(store, [batch_id])
+
+
+def _slices(rows: pa.Table) -> dict[str, tuple[int, int]]:
+    """Offset and length of each media's rows; a media's rows stand together."""
+    runs = pc.run_end_encode(rows["media_id"].combine_chunks()) if rows.num_rows else None
+    if runs is None:
+        return {}
+    ends = runs.run_ends.to_pylist()
+    starts = [0, *ends[:-1]]
+    return {m: (a, b - a) for m, a, b in zip(runs.values.to_pylist(), starts, ends, strict=True)}
+
+
+def _media_rows(row: Mapping[str, Any], spec: FeatureSpec, rows: pa.Table) -> MediaRows:
+    return MediaRows(
+        media_id=row["media_id"],
+        duration_us=row["duration_us"] or 0,
+        has_video=bool(row["has_video"]),
+        has_audio=bool(row["has_audio"]),
+        has_text=bool(row["has_text"]),
+        frames=frames_of(rows) if spec.inputs == "frames" else (),
+        audio=audio_of(rows) if spec.inputs == "audio" else (),
+        utterances=best_text(utterances_of(rows)) if spec.inputs == "transcripts" else (),
+    )
+
+
+def write_batch(output: BatchOutput, wave: Wave, name: str) -> list[FileRecord]:
+    """Write a batch's rows, coverage and dead letters."""
+    store = Store.open(wave.store)
+    spec = get_extractor(name).spec
+    tables = [_rows_of(spec, found) for found in output.found if found.rows]
+    rows = pa.concat_tables(tables) if tables else table_of(spec.table, ())
+    coverage = (
+        {"media_id": f.media_id, "status": f.status, "num_rows": len(f.rows), "message": f.message}
+        for f in output.found
+    )
+    failures = [
+        Failure(extract_stage(spec), f.media_id, None, f.error or "ExtractionError", f.message or "")
+        for f in output.found
+        if f.status == "failed"
+    ]
+    return [
+        write_file(store, spec.table, output.batch_id, rows),
+        write_file(store, spec.coverage_table, output.batch_id, table_of(spec.coverage_table, coverage)),
+        *write_failures(store, output.batch_id, failures, wave),
+    ]
+
+
+def _rows_of(spec: FeatureSpec, found: Extracted) -> pa.Table:
+    if spec.output == "transcripts":
+        return transcript_rows(found.media_id, [row for row in found.rows if isinstance(row, Utterance)])
+    return feature_rows(found.media_id, [row for row in found.rows if isinstance(row, FeatureRow)])
+
+
+def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:
+    """Commit a wave: per extractor its failures, its rows, and coverage as the mark of done."""
+    store = Store.open(wave.store)
+    for name in wave.targets:
+        spec = get_extractor(name).spec
+        own = [file for file in files if file.table in (spec.table, spec.coverage_table)]
+        batches = {file.batch_id for file in own}
+        failures = [f for f in files if f.table == "failures" and f.batch_id in batches]
+        yield from _commit_extractor(store, spec, own, failures, wave)
+
+
+def _commit_extractor(
+    store: Store, spec: FeatureSpec, own: Sequence[FileRecord], failures: Sequence[FileRecord], wave: Wave
+) -> Iterator[Commit]:
+    store.ensure(spec.table, spec)  # refuses features that other weights made
+    yield from commit_tables(
+        store, [*own, *failures], ("failures", spec.table, spec.coverage_table), stage=extract_stage(spec), wave=wave
+    )

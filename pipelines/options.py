@@ -1,0 +1,163 @@
+"""Configurations of the jobs, declared once: flags, TOML keys and the Prefect form's fields come from them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from features.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+def option(default: Any, text: str, *, positional: bool = False) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """A dataclass field with its help text.
+
+    Args:
+        default: Value when nothing is given.
+        text: What the option does, with its unit; shown by `--help` and in the form.
+        positional: The command line takes it without a flag.
+    """
+    return field(default=default, metadata={"help": text, "positional": positional})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a job runs."""
+
+    runner: Literal["in-process", "multi"] = option("multi", "in-process (one process) or multi (a process a worker)")
+    workers: int = option(0, "worker processes with --runner multi; 0: one a core")
+    wave_batches: int = option(0, "batches a wave, the most that a kill costs; 0: twice the workers")
+    stall_seconds: int = option(900, "kill and retry a wave that gives no sign of life for so many seconds")
+    wave_attempts: int = option(3, "times that a wave is tried before the run fails")
+
+    @property
+    def num_workers(self) -> int:
+        """Worker processes, at least one."""
+        if self.runner == "in-process":
+            return 1
+        return self.workers or os.cpu_count() or 1
+
+    @property
+    def wave_size(self) -> int:
+        """Batches a wave."""
+        return self.wave_batches or 2 * self.num_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig(RunConfig):
+    """What is ingested, and how."""
+
+    sources: tuple[str, ...] = option((), "folders, globs or files", positional=True)
+    limit: int = option(0, "ingest at most so many new sources; 0: all")
+    refuse: tuple[str, ...] = option((), "globs of sources whose use was refused: one row each, without content")
+    frame_interval_seconds: float = option(1.0, "seconds between sampled pictures")
+    frame_short_side: int = option(360, "pixels of a picture's short side; pictures are never enlarged")
+    jpeg_quality: int = option(90, "JPEG quality, 1 to 100")
+    batch_megabytes: int = option(1024, "megabytes of sources in a batch, at most")
+    batch_sources: int = option(256, "sources in a batch, at most")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(RunConfig):
+    """Which features are extracted, and how."""
+
+    extractors: tuple[str, ...] = option((), "extractors; default: all four", positional=True)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    batch_size: int = option(0, "items a call of the model; 0: as the extractor states")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(RunConfig):
+    """Which model scores the archive."""
+
+    model: str = option("", "NAME or NAME@VERSION; default version: the newest", positional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightlyConfig(IngestConfig, ExtractConfig):
+    """The whole run: ingest, extract, label, train, score, report."""
+
+    extractors: tuple[str, ...] = option((), "extractors; default: all four")
+    labels: str = option("", "labels to load after ingest: a CSV, Parquet or JSON Lines file")
+    recipe: str = option("sentiment", "recipe to train when its labels changed: a name or a TOML file")
+    report: str = option("", "where the report goes; default: report.html in the store")
+
+
+def option_fields(config: type[Any]) -> dict[str, tuple[Field[Any], Any]]:
+    """Fields of a configuration by name, each with its resolved type."""
+    hints = get_type_hints(config)
+    return {item.name: (item, hints[item.name]) for item in fields(config)}
+
+
+def config_from_mapping(config: type[Any], values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of `config`
+    """A configuration from TOML keys, flags or a form; lists become tuples, values are checked.
+
+    Raises:
+        ConfigError: A key is unknown, or a value has the wrong type or is out of range.
+    """
+    import difflib
+
+    known = option_fields(config)
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            message = f"unknown option {key!r}; {hint}"
+            raise ConfigError(message)
+        checked[key] = _checked(key, value, known[key][1])
+    made = config(**checked)
+    _check_ranges(made)
+    return made
+
+
+def default_of(item: Field[Any]) -> Any:  # noqa: ANN401 - any option's value
+    """The default of an option."""
+    return None if item.default is MISSING else item.default
+
+
+def _checked(key: str, value: Any, kind: Any) -> Any:  # noqa: ANN401 - values come from outside
+    if get_origin(kind) is tuple:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+            return tuple(items)
+    elif get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        message = f"{key} must be one of {', '.join(get_args(kind))}, not {value!r}"
+        raise ConfigError(message)
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    message = f"{key} must be {getattr(kind, '__name__', kind)}, not {value!r}"
+    raise ConfigError(message)
+
+
+_AT_LEAST = {
+    "workers": 0,
+    "wave_batches": 0,
+    "stall_seconds": 1,
+    "wave_attempts": 1,
+    "limit": 0,
+    "frame_interval_seconds": 0.001,
+    "frame_short_side": 16,
+    "jpeg_quality": 1,
+    "batch_megabytes": 1,
+    "batch_sources": 1,
+    "batch_size": 0,
+}
+_AT_MOST = {"jpeg_quality": 100}
+
+
+def _check_ranges(config: Any) -> None:  # noqa: ANN401 - any configuration
+    for name, smallest in _AT_LEAST.items():
+        if getattr(config, name, smallest) < smallest:
+            message = f"{name} must be at least {smallest}, not {getattr(config, name)!r}"
+            raise ConfigError(message)
+    for name, largest in _AT_MOST.items():
+        if getattr(config, name, largest) > largest:
+            message = f"{name} must be at most {largest}, not {getattr(config, name)!r}"
+            raise ConfigError(message)

@@ -1,0 +1,91 @@
+"""What stages read of committed tables, and what they call themselves; known without Beam."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from features.schema import BATCH_ID
+from features.store.models import model_folder
+from features.store.read import read_committed, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from features.spec import FeatureSpec
+    from features.store import Store
+    from features.store.models import ModelRef
+
+
+class BatchTables(NamedTuple):
+    """What a model reads of a batch: tables without `batch_id`."""
+
+    batch_id: str
+    media: pa.Table
+    features: dict[str, pa.Table]
+    transcripts: pa.Table
+
+
+def extract_stage(spec: FeatureSpec) -> str:
+    """Name of an extractor's stage in commits and dead letters."""
+    return f"extract:{spec.key}"
+
+
+def inputs_of(spec: FeatureSpec, recognisers: Sequence[FeatureSpec]) -> tuple[str, ...]:
+    """Tables that must have a batch before the extractor may have it: for text, the recognisers' coverage."""
+    return tuple(r.coverage_table for r in recognisers) if spec.inputs == "transcripts" else ()
+
+
+def score_stage(ref: ModelRef) -> str:
+    """Name of a model's stage in commits and dead letters."""
+    return f"score:{ref.key}"
+
+
+def transcripts_of(store: Store, batch_ids: Sequence[str] | None) -> pa.Table:
+    """All text of batches: subtitles, sidecars, and what recognisers heard; sorted by media and time."""
+    names = [table for table in store.tables() if table == "transcripts" or table.startswith("transcripts/")]
+    tables = [read_table(store, table, batch_ids=batch_ids) for table in names]
+    rows = pa.concat_tables(tables) if tables else read_committed(store, "transcripts", batch_ids=())
+    return rows.sort_by([("media_id", "ascending"), ("start_us", "ascending"), ("source", "ascending")])
+
+
+def feature_keys(store: Store, ref: ModelRef) -> tuple[str, ...]:
+    """Features that a model reads, checked against the store's: the same weights, the same parameters.
+
+    Raises:
+        ModelError: The model is damaged, or a feature was made otherwise.
+    """
+    from features.fusion.checkpoint import load_model
+
+    model = load_model(model_folder(store, ref))
+    keys = tuple(feature.name for feature in model.recipe.features)
+    specs = {key: store.spec(f"features/{key}") for key in keys if store.has(f"features/{key}")}
+    model.check_features({key: spec.to_json() for key, spec in specs.items() if spec is not None})
+    return keys
+
+
+def read_tables(store: Store, keys: Sequence[str], batch_ids: Sequence[str] | None) -> BatchTables:
+    """Media, features and text of batches, or of the whole store where none are named."""
+    media = read_table(store, "media", batch_ids=batch_ids)
+    features = {key: read_table(store, f"features/{key}", batch_ids=batch_ids) for key in keys}
+    return BatchTables(
+        batch_ids[0] if batch_ids else "",
+        media.drop_columns([BATCH_ID]),
+        {key: table.drop_columns([BATCH_ID]) for key, table in features.items()},
+        transcripts_of(store, batch_ids).drop_columns([BATCH_ID]),
+    )
+
+
+def best_sources(transcripts: pa.Table) -> dict[str, str]:
+    """Where each media's best text comes from; media without text are missing."""
+    by_media: dict[str, set[str]] = {}
+    pairs = zip(transcripts["media_id"].to_pylist(), transcripts["source"].to_pylist(), strict=True)
+    for media_id, source in pairs:
+        by_media.setdefault(media_id, set()).add(source)
+    return {media_id: min(sources, key=_source_rank) for media_id, sources in by_media.items()}
+
+
+def _source_rank(source: str) -> tuple[int, str]:
+    order = ("subtitle", "sidecar")
+    return order.index(source) if source in order else len(order), source

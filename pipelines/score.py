@@ -1,0 +1,110 @@
+"""The score job: a batch's aligned features → RunInference → one row a segment, once a model."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from features.fusion.checkpoint import LoadedModel, load_model
+from features.fusion.scoring import score_segments
+from features.store import Commit, FileRecord, Store, write_file
+from features.store.models import ModelRef, find_model, model_folder
+from pipelines.reading import BatchTables, best_sources, feature_keys, read_tables, score_stage
+from pipelines.sinks import CommitWave, Heartbeat, commit_tables
+from pipelines.waves import Summary, Wave, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipelines.options import RunConfig
+
+
+class BatchScores(NamedTuple):
+    """A batch's rows of `scores/<model>`."""
+
+    batch_id: str
+    rows: pa.Table
+
+
+class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type: ignore[misc]
+    """Loads a registered model once a worker process and scores whole batches."""
+
+    def __init__(self, store: str, ref: ModelRef) -> None:
+        super().__init__()
+        self._store = store
+        self._ref = ref
+
+    def load_model(self) -> LoadedModel:
+        """The ready model."""
+        return load_model(model_folder(Store.open(self._store), self._ref))
+
+    def run_inference(
+        self, batch: Sequence[BatchTables], model: LoadedModel, inference_args: Mapping[str, Any] | None = None
+    ) -> Iterator[BatchScores]:
+        """One output a batch."""
+        del inference_args
+        beat = Heartbeat()
+        for given in batch:
+            beat()
+            rows = score_segments(
+                model,
+                media=given.media,
+                features=given.features,
+                transcripts_sources=best_sources(given.transcripts),
+                transcripts=given.transcripts,
+            )
+            yield BatchScores(given.batch_id, rows)
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """An element is a whole batch already."""
+        return {"min_batch_size": 1, "max_batch_size": 1}
+
+
+def build(root: beam.PCollection[str], ref: ModelRef, wave: Wave) -> beam.PCollection[Commit]:
+    """Batch ids → commits made."""
+    return (
+        root
+        | "SpreadBatches" >> beam.Reshuffle()
+        | "ReadFeatures" >> beam.Map(read_batch, wave.store, ref)
+        | "Score" >> RunInference(ModelScorer(wave.store, ref))
+        | "WriteFiles" >> beam.Map(write_batch, wave.store, ref)
+        | "CommitWave" >> CommitWave(partial(commit_wave, wave, ref))
+    )
+
+
+def run(config: RunConfig, wave: Wave, options: PipelineOptions) -> Summary:
+    """Run one wave in this process and count what it committed."""
+    from pipelines.runners import run_pipeline
+
+    del config
+    store = Store.open(wave.store)
+    ref = find_model(store, wave.targets[0])
+    run_pipeline(lambda pipeline: build(pipeline | beam.Create(wave.batch_ids), ref, wave), options)
+    return summary(store, ref, wave.batch_ids)
+
+
+def summary(store: Store, ref: ModelRef, batch_ids: tuple[str, ...]) -> Summary:
+    """What is committed of scored batches."""
+    return summarise(store, (ref.table,), batch_ids, (score_stage(ref),))
+
+
+def read_batch(batch_id: str, root: str, ref: ModelRef) -> BatchTables:
+    """Read what the model needs of a batch."""
+    store = Store.open(root)
+    return read_tables(store, feature_keys(store, ref), [batch_id])
+
+
+def write_batch(output: BatchScores, root: str, ref: ModelRef) -> FileRecord:
+    """Write a batch's scores."""
+    return write_file(Store.open(root), ref.table, output.batch_id, output.rows)
+
+
+def commit_wave(wave: Wave, ref: ModelRef, files: Sequence[FileRecord]) -> Iterator[Commit]:
+    """Commit a wave's scores."""
+    yield from commit_tables(Store.open(wave.store), files, (ref.table,), stage=score_stage(ref), wave=wave)

@@ -1,0 +1,113 @@
+"""The end of every job: rows become files of a batch, file records meet, and the wave is committed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import apache_beam as beam
+
+from features.store import Commit, FileRecord, Store, commit_files, write_file
+from features.store.rows import table_of
+from pipelines.waves import HEARTBEAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pipelines.waves import Wave
+
+_BEAT_SECONDS = 0.5
+_LOG = logging.getLogger(__name__)
+
+
+class Failure(NamedTuple):
+    """A dead letter on its way to `failures`."""
+
+    stage: str
+    media_id: str | None
+    uri: str | None
+    error: str
+    message: str
+
+
+class Heartbeat:
+    """Touches the wave's heartbeat file, at most twice a second."""
+
+    def __init__(self) -> None:
+        name = os.environ.get(HEARTBEAT)
+        self._path = Path(name) if name else None
+        self._last = 0.0
+
+    def __call__(self) -> None:
+        """Tell the supervisor that work goes on."""
+        now = time.monotonic()
+        if self._path is not None and now - self._last >= _BEAT_SECONDS:
+            self._path.touch()
+            self._last = now
+
+
+def write_failures(store: Store, batch_id: str, failures: Sequence[Failure], wave: Wave) -> Iterator[FileRecord]:
+    """The file of a batch's dead letters; none where there are none."""
+    if not failures:
+        return
+    now = datetime.now(UTC)
+    rows = (
+        {
+            **failure._asdict(),
+            "attempts": 1,
+            "generation": wave.generation,
+            "run_id": wave.run_id,
+            "failed_at": now,
+        }
+        for failure in failures
+    )
+    yield write_file(store, "failures", batch_id, table_of("failures", rows))
+
+
+class CommitWave(beam.PTransform):  # type: ignore[misc]
+    """File records of a wave → the commits made, after one GroupByKey: nothing else is ever shuffled."""
+
+    def __init__(self, commit: Callable[[Sequence[FileRecord]], Iterable[Commit]]) -> None:
+        super().__init__()
+        self._commit = commit
+
+    def expand(self, files: beam.PCollection[FileRecord]) -> beam.PCollection[Commit]:
+        """Group all records under one key and commit them."""
+        return (
+            files
+            | "UnderOneKey" >> beam.Map(_under_one_key)
+            | "MeetOfFiles" >> beam.GroupByKey()
+            | "Commit" >> beam.FlatMap(_commit_group, self._commit)
+        )
+
+
+def _under_one_key(file: FileRecord) -> tuple[str, FileRecord]:
+    return "wave", file
+
+
+def _commit_group(
+    group: tuple[str, Iterable[FileRecord]], commit: Callable[[Sequence[FileRecord]], Iterable[Commit]]
+) -> list[Commit]:
+    files = sorted(set(FileRecord(*file) for file in group[1]))
+    return list(commit(files))
+
+
+def commit_tables(
+    store: Store, files: Sequence[FileRecord], tables: Sequence[str], *, stage: str, wave: Wave
+) -> Iterator[Commit]:
+    """Commit files table by table in the order given; the last table is the stage's mark of done.
+
+    A table without files is passed over.
+    """
+    for table in tables:
+        of_table = [file for file in files if file.table == table]
+        if of_table:
+            commit = commit_files(
+                store, table, of_table, stage=stage, generation=wave.generation, metadata=wave.metadata
+            )
+            _LOG.info("committed %s rows of %s batches to %s", commit.num_rows, len(commit.batch_ids), table)
+            yield commit

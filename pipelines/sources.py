@@ -1,0 +1,101 @@
+"""Listing sources: folders, globs and single files → what ingest may plan. No file is opened."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.errors import ConfigError
+from features.store.plan import Source
+from features.transcripts.sidecars import find_sidecars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".3g2",
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+    ]
+)
+"""Suffixes that a folder is searched for; a file named outright, or by a glob, may have any."""
+
+
+def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str = "") -> tuple[Source, ...]:
+    """Sources that folders (searched through), globs and files name, sorted by path, each once.
+
+    Args:
+        given: As the user wrote them.
+        refuse: Globs of sources whose use was refused; matched against the path and the file's name.
+        store: Root of the store, which is not searched.
+
+    Raises:
+        ConfigError: A path does not exist, or a folder or glob holds no video.
+    """
+    if not given:
+        message = "no source was named; name folders, globs or files: triptych ingest VIDEOS/"
+        raise ConfigError(message)
+    paths = {path for name in given for path in _expand(name, store)}
+    return tuple(_source(path, refuse) for path in sorted(paths))
+
+
+def _expand(name: str, store: str) -> list[str]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        found = list(_search(path.absolute(), store))
+        if not found:
+            message = f"the folder {name!r} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); name another"
+            raise ConfigError(message)
+        return found
+    if path.is_file():
+        return [str(path.absolute())]
+    matches = [match for match in glob.iglob(str(path), recursive=True) if Path(match).is_file()]  # noqa: PTH207 - absolute patterns
+    if matches:
+        return [str(Path(match).absolute()) for match in matches]
+    kind = "no file matches the glob" if glob.has_magic(name) else "there is no file or folder"
+    message = f"{kind} {name!r}; check the path (the working folder is {str(Path.cwd())!r})"
+    raise ConfigError(message)
+
+
+def _search(folder: Path, store: str) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and str(Path(parent, f)) != store)
+        for name in files:
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
+                yield str(Path(parent, name))
+
+
+def _source(path: str, refuse: Iterable[str]) -> Source:
+    try:
+        status = Path(path).stat()
+        path.encode()
+    except OSError as error:
+        message = f"cannot look at {path!r} ({error.strerror}); check its rights, or leave it out"
+        raise ConfigError(message) from error
+    except UnicodeEncodeError as error:
+        message = f"the name {path!r} is not UTF-8; rename the file"
+        raise ConfigError(message) from error
+    refused = any(fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(Path(path).name, pattern) for pattern in refuse)
+    sidecars = tuple(str(sidecar) for sidecar in find_sidecars(Path(path)))
+    consent = "refused" if refused else "unstated"
+    return Source(path, status.st_size, status.st_mtime_ns // 1000, sidecars, consent)

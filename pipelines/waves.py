@@ -1,0 +1,93 @@
+"""A wave - one Beam run over a few batches - and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from features.schema import BATCH_ID
+
+if TYPE_CHECKING:
+    from features.store import Store
+
+Stage = Literal["ingest", "extract", "score"]
+
+HEARTBEAT = "TRIPTYCH_HEARTBEAT"
+"""Environment variable: the file that a wave's workers touch as they get on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What one Beam run does.
+
+    Attributes:
+        store: Root of the store.
+        stage: Job that does it.
+        targets: For extract: extractors; for score: one model; else empty.
+        batch_ids: For each target (or for the stage): its batches.
+        run_id: Run that it belongs to, for lineage.
+        generation: 1 for new batches.
+    """
+
+    store: str
+    stage: Stage
+    batch_ids: tuple[str, ...]
+    run_id: str
+    targets: tuple[str, ...] = ()
+    generation: int = 1
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Lineage for every commit of the wave."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            code_version = version("triptych")
+        except PackageNotFoundError:
+            code_version = "unknown"
+        return {"run_id": self.run_id, "code_version": code_version}
+
+
+class Summary(NamedTuple):
+    """What is committed of some batches: rows by table, and dead letters."""
+
+    num_batches: int
+    rows: dict[str, int]
+    num_failures: int
+
+    def plus(self, other: Summary) -> Summary:
+        """Both together."""
+        tables = {*self.rows, *other.rows}
+        rows = {table: self.rows.get(table, 0) + other.rows.get(table, 0) for table in sorted(tables)}
+        return Summary(self.num_batches + other.num_batches, rows, self.num_failures + other.num_failures)
+
+    @classmethod
+    def none(cls) -> Summary:
+        """Nothing done."""
+        return cls(0, {}, 0)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Summary:
+        """Read what `_asdict` wrote."""
+        return cls(int(data["num_batches"]), dict(data["rows"]), int(data["num_failures"]))
+
+
+def summarise(store: Store, tables: tuple[str, ...], batch_ids: tuple[str, ...], stages: tuple[str, ...]) -> Summary:
+    """Count what is committed of batches, from the logs (and the dead letters' rows), not from a runner's counters.
+
+    Args:
+        store: The store.
+        tables: Tables that the stage fills.
+        batch_ids: Batches of the wave.
+        stages: Names under which dead letters were written.
+    """
+    from features.store import read_table
+
+    rows: dict[str, int] = {}
+    wanted = set(batch_ids)
+    for table in tables:
+        files = store.files(table).select([BATCH_ID, "num_records"]).to_pylist() if store.has(table) else []
+        rows[table] = sum(row["num_records"] for row in files if row[BATCH_ID] in wanted)
+    failures = read_table(store, "failures", batch_ids=batch_ids, columns=["stage", "closed_at"]).to_pylist()
+    num_failures = sum(row["stage"] in stages and row["closed_at"] is None for row in failures)
+    return Summary(len(batch_ids), rows, num_failures)
