@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 cv2.setNumThreads(1)  # one thread a worker
 
 _DEFAULT_SPAN_US = MICROSECONDS // 25
+_LONGEST_STEP_BACK_US = MICROSECONDS
 _SANE_ASPECT = 8
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -100,6 +101,8 @@ class PictureSampler:
         self._quality = quality
         self._current: av.VideoFrame | None = None
         self._current_us = 0
+        self._shift_us = 0
+        self._num_steps = 0
         self._samples: list[_Sample] = []
         self.num_frames = 0
         self.first_us = 0
@@ -127,6 +130,7 @@ class PictureSampler:
             self.first_us = t_us
         elif t_us > self._current_us:
             kept = self._leave(t_us)
+            self._num_steps += 1
         self._current, self._current_us = frame, t_us
         self.num_frames += 1
         return kept
@@ -140,13 +144,21 @@ class PictureSampler:
         return _with_valid_spans(self._samples, self.end_us)
 
     def _time_of(self, frame: av.VideoFrame) -> int:
-        """Presentation time; a missing time, or one that jumps back, is taken as one frame after the last."""
-        t_us = None if frame.pts is None else max(self._clock.time_us(frame.pts), 0)
+        """Presentation time, 0 for what is before the timeline.
+
+        A missing time, or one that steps back, is taken as one frame after the last. Where the clock jumps back by
+        more than a second, the pictures go on from there, as the sound does.
+        """
+        stated_us = self._clock.time_us(frame.pts)
         if self._current is None:
-            return t_us or 0
-        if t_us is None or t_us < self._current_us:
-            return self._current_us + self._nominal_us
-        return t_us
+            return max(stated_us or 0, 0)
+        next_us = self._current_us + self._nominal_us
+        if stated_us is None:
+            return next_us
+        t_us = max(stated_us + self._shift_us, 0)
+        if t_us < self._current_us - _LONGEST_STEP_BACK_US:
+            self._shift_us += next_us - t_us
+        return t_us if t_us >= self._current_us else next_us
 
     def _leave(self, next_us: int) -> bool:
         """Keep the frame on screen where a grid time falls in its time, or where it is the first."""
@@ -163,7 +175,7 @@ class PictureSampler:
         """Time on screen of the last frame: as stated, unless it is less than half of what the others had."""
         stated_us = self._clock.span_us(frame.duration or 0)
         shown = self._current_us - self.first_us
-        usual_us = shown // (self.num_frames - 1) if shown > 0 else self._nominal_us
+        usual_us = shown // self._num_steps if self._num_steps else self._nominal_us
         return stated_us if 2 * stated_us >= usual_us else usual_us
 
     def _describe(self, frame: av.VideoFrame) -> None:

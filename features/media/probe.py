@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TEXT_CODECS = frozenset({"subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text"})
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 _MAX_NAMED_STREAMS = 12
+_LATEST_US = 366 * 86_400 * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,12 @@ class StreamClock:
         """Clock of a stream that counts in `time_base` seconds; the timeline starts at `origin_us`."""
         return cls(time_base.numerator * MICROSECONDS, time_base.denominator, origin_us)
 
-    def time_us(self, pts: int) -> int:
-        """Microseconds since the start of the timeline; negative for what is before it."""
-        return self.span_us(pts) - self.origin_us
+    def time_us(self, pts: int | None) -> int | None:
+        """Microseconds since the start of the timeline, negative before it; None for no time, or one beyond sense."""
+        if pts is None:
+            return None
+        t_us = self.span_us(pts) - self.origin_us
+        return t_us if abs(t_us) <= _LATEST_US else None
 
     def span_us(self, ticks: int) -> int:
         """Microseconds nearest to a count of ticks."""
@@ -115,10 +119,8 @@ def language_of(selection: Selection) -> str | None:
 
 def first_time_us(packets: Sequence[av.Packet]) -> int:
     """Where the timeline of a container starts that does not say so: its smallest timestamp."""
-    times = [
-        StreamClock.of(packet.stream.time_base, 0).time_us(packet.pts) for packet in packets if packet.pts is not None
-    ]
-    return min(times, default=0)
+    times = (StreamClock.of(packet.stream.time_base, 0).time_us(packet.pts) for packet in packets)
+    return min((time for time in times if time is not None), default=0)
 
 
 def reason_of(error: Exception) -> str:

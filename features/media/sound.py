@@ -193,8 +193,8 @@ class SoundCollector:
         self._follow_format(frame)
         if self._writer is None:
             self._begin(frame)
-        elif frame.pts is not None:
-            self._keep_time(self._clock.time_us(frame.pts) + self._shift_us)
+        else:
+            self._keep_time(self._clock.time_us(frame.pts))
         self._fed_samples += frame.samples
         self._resample(frame)
 
@@ -204,14 +204,19 @@ class SoundCollector:
         return self._writer.finish() if self._writer else ()
 
     def _begin(self, frame: av.AudioFrame) -> None:
-        start_us = 0 if frame.pts is None else self._clock.time_us(frame.pts)
+        start_us = self._clock.time_us(frame.pts) or 0
+        if start_us < -_LONGEST_OVERLAP_US:
+            self._shift_us, start_us = -start_us, 0
         self.sample_rate_hz = frame.sample_rate
         self._writer = ChunkWriter(max(start_us, 0), rate_hz=self._rate_hz, chunk_us=self._chunk_us)
         self._drop = _num_samples(max(-start_us, 0), self._rate_hz)
         self._anchor_at(start_us)
 
-    def _keep_time(self, t_us: int) -> None:
+    def _keep_time(self, stated_us: int | None) -> None:
         """Make the sound so far end where the next frame starts, if it is off by more than jitter."""
+        if stated_us is None:
+            return
+        t_us = stated_us + self._shift_us
         off_us = t_us - self._fed_us
         if abs(off_us) <= _JITTER_US:
             return

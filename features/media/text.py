@@ -43,9 +43,10 @@ class TextCollector:
         Raises:
             av.error.FFmpegError: The packet cannot be decoded.
         """
-        if not packet.size or packet.pts is None:
+        t_us = self._clock.time_us(packet.pts)
+        if not packet.size or t_us is None:
             return
-        start_us = max(self._clock.time_us(packet.pts), 0)
+        start_us = max(t_us, 0)
         shown_us = self._clock.span_us(packet.duration or 0)
         for text, speaker in self._texts(packet):
             if text:
