@@ -25,7 +25,8 @@ def with_parameters_of(
     """
     fields = {name: (kind, default) for name, (kind, default) in more.items()}
     helps = {}
-    for name, (item, kind) in option_fields(config).items():
+    options = sorted(option_fields(config).items(), key=lambda option: not option[1][0].metadata["positional"])
+    for name, (item, kind) in options:
         is_tuple = get_origin(kind) is tuple
         fields[name] = (list[str], list(default_of(item))) if is_tuple else (kind, default_of(item))
         helps[name] = item.metadata["help"]

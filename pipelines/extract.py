@@ -163,7 +163,7 @@ def _media_rows(row: Mapping[str, Any], spec: FeatureSpec, rows: pa.Table) -> Me
         has_text=bool(row["has_text"]),
         frames=frames_of(rows) if spec.inputs == "frames" else (),
         audio=audio_of(rows) if spec.inputs == "audio" else (),
-        utterances=best_text(utterances_of(rows)) if spec.inputs == "transcripts" else (),
+        utterances=best_text(utterances_of(rows), language=row["language"]) if spec.inputs == "transcripts" else (),
     )
 
 

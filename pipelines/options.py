@@ -11,6 +11,7 @@ from features.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 def option(default: Any, text: str, *, positional: bool = False) -> Any:  # noqa: ANN401 - as dataclasses.field
     """A dataclass field with its help text.
 

@@ -73,8 +73,15 @@ def read_tables(store: Store, keys: Sequence[str], batch_ids: Sequence[str] | No
         batch_ids[0] if batch_ids else "",
         media.drop_columns([BATCH_ID]),
         {key: table.drop_columns([BATCH_ID]) for key, table in features.items()},
-        transcripts_of(store, batch_ids).drop_columns([BATCH_ID]),
+        _best_rows(transcripts_of(store, batch_ids).drop_columns([BATCH_ID])),
     )
+
+
+def _best_rows(transcripts: pa.Table) -> pa.Table:
+    """Only the rows of each media's best source."""
+    best = best_sources(transcripts)
+    pairs = zip(transcripts["media_id"].to_pylist(), transcripts["source"].to_pylist(), strict=True)
+    return transcripts.filter(pa.array([best[media_id] == source for media_id, source in pairs], pa.bool_()))
 
 
 def best_sources(transcripts: pa.Table) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
 from features.store.plan import Source
-from features.transcripts.sidecars import find_sidecars
+from features.transcripts.sidecars import group_sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,8 +55,14 @@ def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str
     if not given:
         message = "no source was named; name folders, globs or files: triptych ingest VIDEOS/"
         raise ConfigError(message)
-    paths = {path for name in given for path in _expand(name, store)}
-    return tuple(_source(path, refuse) for path in sorted(paths))
+    paths = sorted({path for name in given for path in _expand(name, store)})
+    sidecars = _sidecars({Path(path).parent for path in paths})
+    return tuple(_source(path, sidecars.get(Path(path).with_suffix(""), ()), refuse) for path in paths)
+
+
+def _sidecars(folders: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Subtitle files of all sources, each folder listed once."""
+    return group_sidecars(Path(entry.path) for folder in sorted(folders) for entry in os.scandir(folder))
 
 
 def _expand(name: str, store: str) -> list[str]:
@@ -85,7 +91,7 @@ def _search(folder: Path, store: str) -> Iterator[str]:
                 yield str(Path(parent, name))
 
 
-def _source(path: str, refuse: Iterable[str]) -> Source:
+def _source(path: str, sidecars: Sequence[Path], refuse: Iterable[str]) -> Source:
     try:
         status = Path(path).stat()
         path.encode()
@@ -96,6 +102,5 @@ def _source(path: str, refuse: Iterable[str]) -> Source:
         message = f"the name {path!r} is not UTF-8; rename the file"
         raise ConfigError(message) from error
     refused = any(fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(Path(path).name, pattern) for pattern in refuse)
-    sidecars = tuple(str(sidecar) for sidecar in find_sidecars(Path(path)))
     consent = "refused" if refused else "unstated"
-    return Source(path, status.st_size, status.st_mtime_ns // 1000, sidecars, consent)
+    return Source(path, status.st_size, status.st_mtime_ns // 1000, tuple(map(str, sidecars)), consent)

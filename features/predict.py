@@ -1,0 +1,161 @@
+"""From files straight to a prediction, without a store: decode, extract, align and score in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from features.errors import ConfigError, ExtractionError
+from features.extractors.engine import extract_media
+from features.extractors.registry import get_extractor
+from features.fusion.scoring import score_segments
+from features.identity import media_id_of_file, media_id_of_parts
+from features.media.decode import DecodeOptions, decode_media, with_text
+from features.media.loose import read_loose
+from features.records import FeatureRow, MediaRows, Utterance
+from features.store.rows import feature_rows, table_of, transcript_rows
+from features.transcripts.choice import best_text
+from features.transcripts.sidecars import find_sidecars, read_sidecars
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from features.extractors.base import Extractor
+    from features.fusion.checkpoint import LoadedModel
+    from features.records import DecodedMedia
+    from features.spec import FeatureSpec
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac"})
+TEXT_SUFFIXES = frozenset({".txt", ".srt", ".vtt"})
+
+
+class Given(NamedTuple):
+    """One media as it was named: a video with its sidecars, or the parts of a loose sample."""
+
+    name: str
+    media_id: str
+    decoded: DecodedMedia
+
+
+def read_given(files: Sequence[Path], options: DecodeOptions | None = None) -> Given:
+    """Decode one video, or an image, a sound and a text (any of them) as one media.
+
+    Raises:
+        ConfigError: A file is missing, or the files do not make one media.
+        MediaError: A file cannot be decoded.
+    """
+    for path in files:
+        if not path.is_file():
+            message = f"there is no file {str(path)!r}; check the path"
+            raise ConfigError(message)
+    options = options or DecodeOptions()
+    if len(files) == 1 and files[0].suffix.lower() not in IMAGE_SUFFIXES | SOUND_SUFFIXES | TEXT_SUFFIXES:
+        utterances, _ = read_sidecars(find_sidecars(files[0]))
+        return Given(files[0].name, media_id_of_file(files[0]), with_text(decode_media(files[0], options), utterances))
+    image = _only(files, IMAGE_SUFFIXES, "image")
+    sound = _only(files, SOUND_SUFFIXES, "sound")
+    text = _only(files, TEXT_SUFFIXES, "text")
+    for path in files:
+        if path not in (image, sound, text):
+            message = f"{str(path)!r} is no image, sound or text; give one video, or an image, a sound and a text"
+            raise ConfigError(message)
+    media_id = media_id_of_parts(path.read_bytes() for path in files)
+    return Given(" + ".join(path.name for path in files), media_id, read_loose(image, sound, text, options))
+
+
+def _only(files: Sequence[Path], suffixes: frozenset[str], kind: str) -> Path | None:
+    found = [path for path in files if path.suffix.lower() in suffixes]
+    if len(found) > 1:
+        message = f"there are {len(found)} {kind}s ({', '.join(str(path) for path in found)}); give one {kind} a media"
+        raise ConfigError(message)
+    return found[0] if found else None
+
+
+def predict(
+    model: LoadedModel, given: Given, *, device: str = "auto", on_progress: Callable[[str], None] | None = None
+) -> pa.Table:
+    """Score one media with a trained model.
+
+    Args:
+        model: As of `load_model`.
+        given: The media.
+        device: Device of the extractors' models.
+        on_progress: Called with each extractor's name before it runs.
+
+    Returns:
+        Rows of `scores/<model>`; a media that has none of the modalities is abstained from.
+
+    Raises:
+        ExtractionError: An extractor failed on the media.
+        ModelError: An installed extractor differs from the one that the model learned from.
+    """
+    tell = on_progress or (lambda _: None)
+    extractors = [_extractor_of(feature.name) for feature in model.recipe.features]
+    model.check_features({extractor.spec.key: extractor.spec.to_json() for extractor in extractors})
+    utterances = best_text(given.decoded.utterances, language=given.decoded.info.language)
+    if not utterances and given.decoded.info.has_audio and model.recipe.allow_recognised_text:
+        utterances = _recognise(given, device, tell)
+    features = {}
+    for extractor in extractors:
+        tell(extractor.spec.name)
+        features[extractor.spec.key] = _features_of(extractor, _rows(given, extractor.spec, utterances), device)
+    sources = {given.media_id: utterances[0].source} if utterances else {}
+    return score_segments(
+        model,
+        media=_media_table(given),
+        features=features,
+        transcripts_sources=sources,
+        transcripts=transcript_rows(given.media_id, utterances),
+    )
+
+
+def _extractor_of(key: str) -> Extractor:
+    name, _, version = key.partition("@")
+    extractor = get_extractor(name)
+    if str(extractor.spec.version) != version:
+        message = f"the model learned from {key}, but {extractor.spec.key} is installed; install that version"
+        raise ExtractionError(message)
+    return extractor
+
+
+def _recognise(given: Given, device: str, tell: Callable[[str], None]) -> tuple[Utterance, ...]:
+    recogniser = get_extractor("pocketsphinx")
+    tell(recogniser.spec.name)
+    found = _extract(recogniser, _rows(given, recogniser.spec, ()), device)
+    return tuple(row for row in found if isinstance(row, Utterance))
+
+
+def _features_of(extractor: Extractor, rows: MediaRows, device: str) -> pa.Table:
+    found = _extract(extractor, rows, device)
+    return feature_rows(rows.media_id, [row for row in found if isinstance(row, FeatureRow)])
+
+
+def _extract(extractor: Extractor, rows: MediaRows, device: str) -> tuple[FeatureRow, ...] | tuple[Utterance, ...]:
+    (found,) = extract_media(extractor, extractor.load(device), [rows])
+    if found.status == "failed":
+        message = f"{extractor.spec.key} failed: {found.message}"
+        raise ExtractionError(message)
+    return found.rows
+
+
+def _rows(given: Given, spec: FeatureSpec, utterances: tuple[Utterance, ...]) -> MediaRows:
+    info = given.decoded.info
+    return MediaRows(
+        given.media_id,
+        info.duration_us,
+        info.has_video,
+        info.has_audio,
+        info.has_text,
+        given.decoded.frames if spec.inputs == "frames" else (),
+        given.decoded.audio if spec.inputs == "audio" else (),
+        utterances if spec.inputs == "transcripts" else (),
+    )
+
+
+def _media_table(given: Given) -> pa.Table:
+    info = given.decoded.info
+    row = {"media_id": given.media_id, "name": given.name, "duration_us": info.duration_us, "consent": "unstated"}
+    return table_of("media", [{**row, "subject_ids": []}])
