@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -51,6 +52,7 @@ class PocketSphinxModel:
     def __init__(self, sphinx: Path) -> None:
         from pocketsphinx import Decoder
 
+        self.lock = Lock()  # both keep state, and Beam may call from several threads of a process
         self.detector = _load_detector()
         self.decoder = Decoder(
             hmm=str(sphinx / "en-us"),
@@ -154,7 +156,8 @@ class PocketSphinx(Extractor):
 
     def __call__(self, model: PocketSphinxModel, items: Sequence[SoundWindow]) -> Sequence[tuple[Utterance, ...]]:
         """The utterances of each block."""
-        return [tuple(_utterances(model, item)) for item in items]
+        with model.lock:
+            return [tuple(_utterances(model, item)) for item in items]
 
     def finish(
         self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[tuple[Utterance, ...]]
