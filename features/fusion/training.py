@@ -189,7 +189,7 @@ def _epoch(
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-        total += float(loss) * float(batch.weights.sum())
+        total += float(loss.detach() * batch.weights.sum())
         weight += float(batch.weights.sum())
     return total / max(weight, 1e-12)
 

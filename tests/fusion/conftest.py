@@ -70,7 +70,7 @@ def recipe() -> Recipe:
         segmentation="labels:mood",
         score_segmentation="whole",
         features=features,
-        encoders={name: EncoderConfig(size=8, dropout=0.3) for name in MODALITIES.values()},
+        encoders={name: EncoderConfig("mlp" if name == "text" else "linear", 8, 0.3) for name in MODALITIES.values()},
         training=TrainingConfig(epochs=30, seeds=(0, 1)),
     )
 

@@ -53,7 +53,7 @@ def test_unknown_recipe_names_those_there_are() -> None:
         ("epochs = 80", "epochs = 0", r"training.epochs is 0; it must be at least 1"),
         ("learning_rate = 0.002", "learning_rate = nan", r"learning_rate is nan; it must be at least"),
         ("dropout = 0.5", "dropout = 1.5", r"encoders.video.dropout is 1.5; it must be at least 0 and at most 0.95"),
-        ('kind = "mlp"', 'kind = "mpl"', r"encoders.video.kind is 'mpl'; did you mean 'mlp'\?"),
+        ('kind = "linear"', 'kind = "liner"', r"encoders.video.kind is 'liner'; did you mean 'linear'\?"),
         ('kind = "concat"', 'kind = "magic"', r"fusion.kind is 'magic'; it must be one of concat"),
         ("[encoders.audio]", "[encoders.adio]", r"encoders.adio .*without features; did you mean 'audio'"),
         ('name = "mfcc@1"', 'name = "mfcc"', r"'mfcc'; write it as name@version"),
