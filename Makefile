@@ -1,0 +1,40 @@
+# make env | demo | test | check | bench | evidence. Needs Python 3.11 alone; everything else goes into .venv.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+WANTED := $(shell cat pyproject.toml infra/constraints.txt | cksum | tr ' ' '-')
+STAMP := $(VENV)/.installed-$(WANTED)
+
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+
+.PHONY: env demo test check bench evidence clean
+
+env: $(STAMP)
+
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c infra/constraints.txt -e '.[dev]'
+	rm -f $(VENV)/.installed-*
+	touch $(STAMP)
+
+demo: env
+	$(BIN)/triptych demo triptych-demo
+
+test: env
+	$(BIN)/python -m pytest -q
+
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: env
+	$(BIN)/python -m tests.benchmarks.ingest
+
+evidence: env
+	$(BIN)/python -m tests.benchmarks.evidence
+
+clean:
+	rm -rf $(VENV) triptych-demo
