@@ -128,7 +128,7 @@ def _nearest(rows: _Rows, reach: NDArray[np.int64], start: int, end: int, stop: 
 
 def _codes(column: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int64]:
     """Place of each value among the names, -1 where it is none of them."""
-    found = pc.index_in(column, value_set=names)
+    found = pc.index_in(column.cast(names.type), value_set=names)
     return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
 
 

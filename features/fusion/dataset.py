@@ -240,7 +240,7 @@ def _statuses(coverage: pa.Table | None) -> dict[str, str]:
 def _found(rows: pa.Table, statuses: Mapping[str, str]) -> pa.Table:
     """The rows of media whose coverage is `ok`; the others' modality is masked."""
     covered = [media_id for media_id, status in statuses.items() if status == "ok"]
-    return rows.filter(pc.is_in(rows["media_id"], value_set=pa.array(covered, pa.string())))
+    return rows.filter(pc.is_in(rows["media_id"], value_set=pa.array(covered, rows["media_id"].type)))
 
 
 def _reasons(recipe: Recipe, media: pa.Table, statuses: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -66,6 +66,19 @@ def classes_of(recipe: Recipe, labels: pa.Table) -> tuple[str, ...]:
             message += " correct the label, or add the class to the recipe"
             raise ModelError(message)
     return tuple(name for name in allowed if name in held)
+
+
+def media_classes(recipe: Recipe, labels: pa.Table) -> dict[str, str]:
+    """The class that most of a media's labels state, by media, for `assign_splits`; the first by name among equals.
+
+    Raises:
+        ModelError: There are no labels for the task.
+    """
+    kept = task_labels(recipe, labels)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for media_id, name in zip(kept["media_id"].to_pylist(), kept["class"].to_pylist(), strict=True):
+        counts[media_id][name] += 1
+    return {media_id: min(held, key=lambda name: (-held[name], name)) for media_id, held in counts.items()}
 
 
 def targets_of(segments: pa.Table, media: pa.Table, labels: pa.Table, classes: tuple[str, ...], exact: bool) -> Targets:

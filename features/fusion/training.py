@@ -162,7 +162,7 @@ def _train_one(recipe: Recipe, architecture: Architecture, train: _Batch, dev: _
         torch.manual_seed(seed)
         model = build_model(architecture)
         model.fit_standardisation(train.values, train.present)
-        optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate)
+        optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate, fused=True)
         history: list[Epoch] = []
         best, state = Epoch(-1, float("inf"), float("inf")), _copy(model)
         for epoch in range(config.epochs):

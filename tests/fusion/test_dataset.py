@@ -10,6 +10,7 @@ import pytest
 
 from features.errors import ConfigError, ModelError
 from features.fusion.recipe import Task
+from features.fusion.targets import media_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -168,3 +169,26 @@ def test_features_of_one_modality_are_joined(archive: Archive) -> None:
     examples = archive.examples(recipe=replace(archive.recipe, features=features, encoders=encoders))
     assert list(examples.features) == ["video", "audio"]
     assert examples.features["audio"].shape == (60, 18)
+
+
+def test_classes_that_no_label_holds_are_left_out(archive: Archive) -> None:
+    task = Task("mood", ("high", "middle", "low"))
+    assert archive.examples(recipe=replace(archive.recipe, task=task)).classes == ("high", "low")
+    assert archive.examples(recipe=replace(archive.recipe, task=Task("mood"))).classes == ("high", "low")
+
+
+def test_classes_by_media(archive: Archive, make_table: Callable[..., pa.Table]) -> None:
+    stated = [("a", "x"), ("a", "y"), ("a", "y"), ("b", "y"), ("b", "x"), ("c", None)]
+    rows = [{"media_id": name, "class": held, "task": "mood"} for name, held in stated]
+    assert media_classes(archive.recipe, make_table("labels/mood", rows)) == {"a": "y", "b": "x"}
+
+
+def test_other_kinds_of_arrow_text_are_read(archive: Archive) -> None:
+    features = {
+        key: rows.set_column(
+            rows.schema.get_field_index("media_id"), "media_id", rows["media_id"].cast(pa.large_string())
+        )
+        for key, rows in archive.features.items()
+    }
+    examples = archive.examples(features=features)
+    assert np.array_equal(examples.features["text"], archive.examples().features["text"])
