@@ -72,8 +72,9 @@ def train_recipe(
     from features.fusion.compare import compare
 
     recipe = load_recipe(name)
-    examples = read_examples(store, recipe, run_id)
+    examples, splits = read_examples(store, recipe)
     trained, comparison = compare(recipe, examples, on_progress=on_progress)
+    upsert(store, f"splits/{recipe.splits.name}", splits, key=("media_id",), stage=f"split:{run_id}")
     ref = ModelRef(recipe.name, next_version(store, recipe.name))
     folder = model_folder(store, ref)
     try:
@@ -93,8 +94,8 @@ def train_recipe(
     return TrainedModel(ref, comparison)
 
 
-def read_examples(store: Store, recipe: Recipe, run_id: str) -> Examples:
-    """The recipe's examples, aligned; media that have no split yet get one, which is stored."""
+def read_examples(store: Store, recipe: Recipe) -> tuple[Examples, list[dict[str, str]]]:
+    """The recipe's examples, aligned, and the rows of `splits` that they stand on, to be stored once a model is made."""
     from features.fusion.dataset import build_examples
 
     labels_table = f"labels/{recipe.labels}"
@@ -104,16 +105,18 @@ def read_examples(store: Store, recipe: Recipe, run_id: str) -> Examples:
     labels = read_table(store, labels_table)
     tables = read_tables(store, [feature.name for feature in recipe.features], None)
     coverage = {f.name: read_table(store, f"coverage/{f.name}").drop_columns([BATCH_ID]) for f in recipe.features}
-    return build_examples(
+    groups, splits = _splits(store, recipe, tables.media, labels)
+    examples = build_examples(
         recipe,
         media=tables.media,
         features=tables.features,
         coverage=coverage,
         labels=labels.drop_columns([BATCH_ID]),
         transcripts_sources=best_sources(tables.transcripts),
-        splits=_splits(store, recipe, tables.media, labels, run_id),
+        splits=splits,
         transcripts=tables.transcripts,
     )
+    return examples, [{"group_id": groups[m], "media_id": m, "split": splits[m]} for m in sorted(groups)]
 
 
 def _require(store: Store, table: str, remedy: str) -> None:
@@ -122,19 +125,17 @@ def _require(store: Store, table: str, remedy: str) -> None:
         raise ConfigError(message)
 
 
-def _splits(store: Store, recipe: Recipe, media: pa.Table, labels: pa.Table, run_id: str) -> dict[str, str]:
-    """Split by media: as given with the labels, as stored, or dealt now and stored."""
+def _splits(
+    store: Store, recipe: Recipe, media: pa.Table, labels: pa.Table
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Group and split by labelled media: as given with the labels, as stored, or dealt now."""
     from features.fusion.splits import assign_splits, groups_of
+    from features.fusion.targets import media_classes
 
-    table = f"splits/{recipe.splits.name}"
-    existing = _stored_splits(store, table) | _stored_splits(store, f"splits/{recipe.labels}")
-    by_media = {row["media_id"]: row["class"] or "" for row in labels.select(["media_id", "class"]).to_pylist()}
-    groups = {media_id: group for media_id, group in groups_of(media).items() if media_id in by_media}
-    fractions = {"train": recipe.splits.train, "dev": recipe.splits.dev, "test": recipe.splits.test}
-    splits = assign_splits(groups, by_media, existing, fractions, recipe.splits.seed)
-    rows = [{"group_id": groups[m], "media_id": m, "split": splits[m]} for m in sorted(groups)]
-    upsert(store, table, rows, key=("media_id",), stage=f"split:{run_id}")
-    return splits
+    given = _stored_splits(store, f"splits/{recipe.splits.name}") | _stored_splits(store, f"splits/{recipe.labels}")
+    classes = media_classes(recipe, labels)
+    groups = {media_id: group for media_id, group in groups_of(media).items() if media_id in classes}
+    return groups, assign_splits(groups, classes, given, recipe.splits.fractions, recipe.splits.seed)
 
 
 def _stored_splits(store: Store, table: str) -> dict[str, str]:
