@@ -1,0 +1,199 @@
+"""Reads from a store what the report shows; samples are bounded, whatever the size of the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from features.errors import TriptychError
+from features.fusion.checkpoint import load_model
+from features.media.pictures import decode_jpeg, encode_jpeg, fit
+from features.schema import BATCH_ID
+from features.store import read_table
+from features.store.models import ModelRef, find_model, list_models, model_folder
+from flows.report.data import (
+    CoverageRow,
+    FailureRow,
+    MetricsRow,
+    ModelSummary,
+    ReportData,
+    ScoredSegment,
+    TableCount,
+    Thumb,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from features.fusion.compare import Comparison, ModelResult
+    from features.store import Store
+
+    Row = dict[str, Any]
+
+_MAX_THUMBS = 48
+_MAX_THUMB_BATCHES = 6
+_MAX_SCORES = 60
+_MAX_FAILURES = 200
+_THUMB_SHORT_SIDE = 135
+_THUMB_QUALITY = 80
+
+
+def collect(store: Store, *, notes: tuple[str, ...] = ()) -> ReportData:
+    """What a report of the store shows now.
+
+    Args:
+        store: The store.
+        notes: Plain statements for the top of the page.
+    """
+    media = read_table(store, "media", columns=["media_id", "name", "duration_us", "has_video"]).to_pylist()
+    names = {row["media_id"]: row["name"] for row in media}
+    scores, num_scores = _scores(store, names)
+    failures = _failures(store, names)
+    return ReportData(
+        store=store.root,
+        created_at=datetime.now(UTC),
+        tables=tuple(_count(store, name) for name in store.tables()),
+        num_media=len(media),
+        total_duration_us=sum(row["duration_us"] or 0 for row in media),
+        coverage=tuple(_coverage(store, name) for name in store.tables() if name.startswith("coverage/")),
+        contact_sheet=_contact_sheet(store, media),
+        models=tuple(sorted(_models(store), key=lambda model: model.created_at, reverse=True)),
+        scores=scores,
+        num_scores=num_scores,
+        failures=failures[-_MAX_FAILURES:],
+        num_failures=len(failures),
+        notes=notes,
+    )
+
+
+def _count(store: Store, name: str) -> TableCount:
+    files = store.files(name)
+    rows, sizes = sum(files["num_records"].to_pylist()), sum(files["size_bytes"].to_pylist())
+    return TableCount(name, rows, len(set(files[BATCH_ID].to_pylist())), sizes)
+
+
+def _coverage(store: Store, name: str) -> CoverageRow:
+    statuses = Counter(read_table(store, name, columns=["status"])["status"].to_pylist())
+    return CoverageRow(name.removeprefix("coverage/"), **{str(status): n for status, n in statuses.items()})
+
+
+def _contact_sheet(store: Store, media: Sequence[Row]) -> tuple[Thumb, ...]:
+    """The middle picture of media spread over the store, from a few batches."""
+    with_video = [row for row in media if row["has_video"]]
+    batches = sorted({row[BATCH_ID] for row in with_video})
+    batches = batches[:: max(1, -(-len(batches) // _MAX_THUMB_BATCHES))]
+    share = -(-_MAX_THUMBS // max(1, len(batches)))
+    thumbs = []
+    for batch_id in batches:
+        wanted = [row for row in with_video if row[BATCH_ID] == batch_id][:share]
+        thumbs += _thumbs(store, batch_id, wanted)
+    return tuple(sorted(thumbs, key=lambda thumb: thumb.name)[:_MAX_THUMBS])
+
+
+def _thumbs(store: Store, batch_id: str, media: Sequence[Row]) -> list[Thumb]:
+    rows = read_table(store, "frames", batch_ids=[batch_id], columns=["media_id", "t_us", "jpeg"])
+    positions: dict[str, list[int]] = {}
+    for position, media_id in enumerate(rows["media_id"].to_pylist()):
+        positions.setdefault(media_id, []).append(position)
+    thumbs = []
+    for row in media:
+        own = positions.get(row["media_id"], [])
+        if own:
+            middle = own[len(own) // 2]
+            jpeg = _smaller(rows["jpeg"][middle].as_py())
+            thumbs.append(Thumb(row["media_id"], row["name"], rows["t_us"][middle].as_py(), jpeg))
+    return thumbs
+
+
+def _smaller(jpeg: bytes) -> bytes:
+    picture = decode_jpeg(jpeg)
+    height, width = picture.shape[:2]
+    size = fit(width, height, _THUMB_SHORT_SIDE)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return encode_jpeg(small.astype(picture.dtype), quality=_THUMB_QUALITY)
+
+
+def _models(store: Store) -> list[ModelSummary]:
+    summaries = []
+    for ref in list_models(store):
+        try:
+            model = load_model(model_folder(store, ref))
+        except TriptychError:
+            continue  # a damaged model is `verify`'s business, not the report's
+        summaries.append(_model(ref, model.comparison, datetime.fromisoformat(model.created_at)))
+    return summaries
+
+
+def _model(ref: ModelRef, comparison: Comparison, created_at: datetime) -> ModelSummary:
+    train, dev, test = comparison.num_rows
+    majority = comparison.majority
+    rows = [_metrics(result, test) for result in (comparison.fused, *comparison.single)]
+    rows.append(MetricsRow("majority", majority.accuracy, majority.precision, majority.recall, majority.f1, test))
+    return ModelSummary(
+        name=ref.name,
+        version=str(ref.version),
+        task=comparison.task,
+        classes=comparison.classes,
+        created_at=created_at,
+        rows=tuple(rows),
+        gain=comparison.gain,
+        gain_low=comparison.gain_low,
+        gain_high=comparison.gain_high,
+        gain_shown=comparison.gain_shown,
+        best_single=comparison.best_single,
+        num_train=train,
+        num_dev=dev,
+        num_test=test,
+    )
+
+
+def _metrics(result: ModelResult, num_rows: int) -> MetricsRow:
+    test = result.test
+    return MetricsRow(result.name, test.accuracy, test.precision, test.recall, test.f1, num_rows)
+
+
+def _scores(store: Store, names: dict[str, str]) -> tuple[tuple[ScoredSegment, ...], int]:
+    """A bounded sample of the newest version of each model, and how many segments there are."""
+    sample: list[ScoredSegment] = []
+    total = 0
+    for name in sorted({ref.name for ref in list_models(store)}):
+        ref = find_model(store, name)
+        for batch_id in sorted(store.batches(ref.table)):
+            rows = read_table(store, ref.table, batch_ids=[batch_id]).to_pylist()
+            total += len(rows)
+            sample += [_segment(row, names) for row in rows[: _MAX_SCORES - len(sample)]]
+    return tuple(sorted(sample, key=lambda score: (score.name, score.start_us))), total
+
+
+def _segment(row: Row, names: dict[str, str]) -> ScoredSegment:
+    return ScoredSegment(
+        media_id=row["media_id"],
+        name=names.get(row["media_id"], row["media_id"]),
+        start_us=row["start_us"],
+        end_us=row["end_us"],
+        task=row["task"],
+        prediction=row["prediction"],
+        probability=max(row["probabilities"]) if row["probabilities"] else None,
+        abstained=row["abstained"],
+        present=tuple(row["present"] or ()),
+        contributions=tuple(row["contributions"] or ()),
+    )
+
+
+def _failures(store: Store, names: dict[str, str]) -> tuple[FailureRow, ...]:
+    rows = read_table(store, "failures").sort_by("failed_at").to_pylist()
+    return tuple(
+        FailureRow(
+            stage=row["stage"],
+            uri=row["uri"] or names.get(row["media_id"], row["media_id"] or "-"),
+            error=row["error"],
+            message=row["message"],
+            attempts=row["attempts"],
+            failed_at=row["failed_at"],
+        )
+        for row in rows
+        if row["closed_at"] is None
+    )
