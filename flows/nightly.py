@@ -37,7 +37,7 @@ def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any
     error = state.data if isinstance(state.data, Exception) else None
     if error is None:
         try:
-            state.result()  # type: ignore[no-untyped-call]
+            state.result()
         except Exception as raised:  # noqa: BLE001 - only looked at
             error = raised
     return not isinstance(error, TriptychError) or isinstance(error, WaveError)
@@ -87,7 +87,8 @@ class _Run:
         """Run a stage's waves one after the other and note what they came to."""
         started_at, summary = datetime.now(UTC), Summary.none()
         for number, wave in enumerate(waves, start=1):
-            label = f"{stage} wave {number}: {', '.join(wave.targets) or 'all'} over {len(wave.batch_ids)} batches"
+            targets = f" of {', '.join(wave.targets)}" if stage == "extract" else ""
+            label = f"{stage}, wave {number}{targets}: {len(wave.batch_ids)} batches"
             self.say(label)
             summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
         if summary.num_batches:
@@ -116,8 +117,7 @@ def run_nightly(
     run = _Run(config, beam_args or [], on_progress)
     store, ingest = stages.plan_ingest(config, root, run.run_id)
     run.waves(store, "ingest", ingest)
-    for level in levels:
-        run.waves(store, f"extract {', '.join(level)}", stages.plan_extract(config, store, level, run.run_id))
+    run.waves(store, "extract", stages.plan_extract(config, store, levels, run.run_id))
     started_at = datetime.now(UTC)
     if config.labels:
         run.note("label", started_at, Summary.none(), label_task(store, recipe.labels, config.labels, run.run_id))

@@ -84,8 +84,17 @@ def recognisers() -> tuple[str, ...]:
     return tuple(name for name in default_extractors() if get_extractor(name).spec.output == "transcripts")
 
 
-def plan_extract(config: ExtractConfig, store: Store, level: Sequence[str], run_id: str) -> Iterator[Wave]:
-    """Waves that the extractors of one level owe; the level before must be done, for its output is their input."""
+def plan_extract(config: ExtractConfig, store: Store, levels: Sequence[Sequence[str]], run_id: str) -> Iterator[Wave]:
+    """Waves that extractors owe, level by level.
+
+    A level is planned when its first wave is asked for: the waves before must be done by then, for what they write is
+    its input.
+    """
+    for level in levels:
+        yield from _plan_level(config, store, level, run_id)
+
+
+def _plan_level(config: ExtractConfig, store: Store, level: Sequence[str], run_id: str) -> Iterator[Wave]:
     heard = [get_extractor(name).spec for name in recognisers()]
     owed: dict[str, tuple[str, ...]] = {}
     for name in level:
@@ -108,7 +117,7 @@ def plan_score(config: RunConfig, store: Store, ref: ModelRef, run_id: str) -> I
 def record_run(
     store: Store, run_id: str, command: str, stage: str, started_at: datetime, summary: Summary, status: str = "done"
 ) -> None:
-    """Add a row to `runs`."""
+    """Add a row to `runs`; a run may do a stage in several goes, told apart by their start."""
     now = datetime.now(UTC)
     row = {
         "run_id": run_id,
@@ -124,7 +133,7 @@ def record_run(
     }
     store.ensure("runs")
     file = write_file(store, "runs", f"{now:%Y%m}", table_of("runs", [row]))
-    commit_files(store, "runs", [file], stage=f"run:{run_id}:{stage}")
+    commit_files(store, "runs", [file], stage=f"run:{run_id}:{stage}:{started_at.isoformat()}")
 
 
 def check_recipe_exists(name: str) -> None:

@@ -125,9 +125,7 @@ def _require(store: Store, table: str, remedy: str) -> None:
         raise ConfigError(message)
 
 
-def _splits(
-    store: Store, recipe: Recipe, media: pa.Table, labels: pa.Table
-) -> tuple[dict[str, str], dict[str, str]]:
+def _splits(store: Store, recipe: Recipe, media: pa.Table, labels: pa.Table) -> tuple[dict[str, str], dict[str, str]]:
     """Group and split by labelled media: as given with the labels, as stored, or dealt now."""
     from features.fusion.splits import assign_splits, groups_of
     from features.fusion.targets import media_classes

@@ -14,6 +14,7 @@ from features.extractors.engine import Extracted, extract_media
 from features.extractors.registry import get_extractor
 from features.records import FeatureRow, MediaRows, Utterance
 from features.store import Commit, FileRecord, Store, read_table, write_file
+from features.store.media import read_record
 from features.store.rows import audio_of, feature_rows, frames_of, table_of, transcript_rows, utterances_of
 from features.transcripts.choice import best_text
 from pipelines.reading import extract_stage, transcripts_of
@@ -201,9 +202,13 @@ def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:
     for name in wave.targets:
         spec = get_extractor(name).spec
         own = [file for file in files if file.table in (spec.table, spec.coverage_table)]
-        batches = {file.batch_id for file in own}
-        failures = [f for f in files if f.table == "failures" and f.batch_id in batches]
+        failures = [f for f in files if f.table == "failures" and _stage_of(store, f) == extract_stage(spec)]
         yield from _commit_extractor(store, spec, own, failures, wave)
+
+
+def _stage_of(store: Store, file: FileRecord) -> str:
+    """Whose dead letters a file holds; it has at least one."""
+    return str(read_record(store, file)["stage"][0])
 
 
 def _commit_extractor(

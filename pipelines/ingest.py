@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 
 from features.errors import MediaError, TriptychError
-from features.identity import fingerprint, media_id_of_file, seconds_to_us
+from features.identity import media_id_of_file, seconds_to_us
 from features.media.decode import DecodeOptions, decode_media, with_text
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.files import BatchWriter
@@ -36,6 +36,10 @@ TABLES = ("frames", "audio", "transcripts", "source_results", "media")
 """Tables of the stage, in the order of their commits after `failures`."""
 
 _BASE_TABLES = ("frames", "audio", "transcripts")
+_FACTS = (
+    *("container", "duration_us", "width", "height", "rotation", "frame_rate", "sample_rate_hz"),
+    *("has_video", "has_audio", "has_text", "language"),
+)
 
 
 def decode_options(config: IngestConfig) -> DecodeOptions:
@@ -45,11 +49,6 @@ def decode_options(config: IngestConfig) -> DecodeOptions:
         frame_short_side=config.frame_short_side,
         jpeg_quality=config.jpeg_quality,
     )
-
-
-def config_fingerprint(config: IngestConfig) -> str:
-    """Hash of the options that change the rows."""
-    return fingerprint(repr(decode_options(config)))
 
 
 def build(root: beam.PCollection[str], config: IngestConfig, wave: Wave) -> beam.PCollection[Commit]:
@@ -139,6 +138,7 @@ def _ingest_source(
     media_id = None
     try:
         media_id = media_id_of_file(Path(source.uri))
+        _check_unchanged(source)
         if media_id in seen:
             outcomes.result(source, media_id, "duplicate")
             return None
@@ -166,10 +166,22 @@ def _decode(
         message = f"{source.uri!r} is empty (0 bytes); copy it again"
         raise MediaError(message)
     decoded = decode_media(path, options, on_progress=beat)
+    _check_unchanged(source)
     utterances, problems = read_sidecars([Path(sidecar) for sidecar in source.sidecars])
     for sidecar, error in problems:
         outcomes.failures.append(Failure(STAGE, media_id, str(sidecar), type(error).__name__, str(error)))
     return with_text(decoded, utterances)
+
+
+def _check_unchanged(source: Source) -> None:
+    """Refuse bytes that are not those of the plan: of a file still being written, rows of two contents would mix."""
+    status = Path(source.uri).stat()
+    if (status.st_size, status.st_mtime_ns // 1000) != (source.size_bytes, source.mtime_us):
+        message = (
+            f"{source.uri!r} changed since it was planned ({source.size_bytes} bytes then, {status.st_size} now); "
+            "ingest it again when it is complete: the next run takes it as a new source"
+        )
+        raise MediaError(message)
 
 
 def _media_row(source: Source, media_id: str, decoded: DecodedMedia | None) -> dict[str, Any]:
@@ -185,9 +197,7 @@ def _media_row(source: Source, media_id: str, decoded: DecodedMedia | None) -> d
         "ingested_at": datetime.now(UTC),
     }
     if decoded is not None:
-        names = ("container", "duration_us", "width", "height", "rotation", "frame_rate", "sample_rate_hz")
-        names += ("has_video", "has_audio", "has_text", "language")
-        row |= {name: getattr(decoded.info, name) for name in names}
+        row |= {name: getattr(decoded.info, name) for name in _FACTS}
     return row
 
 
@@ -211,6 +221,7 @@ def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:
     yield commit_files(
         store, "media", media, stage=STAGE, generation=wave.generation, metadata=wave.metadata, settle=settlement.settle
     )
-    if settlement.losers - expected:  # a rival run committed the same bytes in between
-        corrected = [settle_results(store, file, settlement.losers) for file in results]
+    late = {batch_id for batch_id, _ in settlement.losers - expected}
+    if late:  # a rival run committed the same bytes in between
+        corrected = [settle_results(store, file, settlement.losers) for file in results if file.batch_id in late]
         yield commit_files(store, "source_results", corrected, stage=STAGE, generation=wave.generation + 1)

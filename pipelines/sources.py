@@ -68,27 +68,33 @@ def _sidecars(folders: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
 def _expand(name: str, store: str) -> list[str]:
     path = Path(name).expanduser()
     if path.is_dir():
-        found = list(_search(path.absolute(), store))
+        found = list(_search(_absolute(path), store))
         if not found:
             message = f"the folder {name!r} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); name another"
             raise ConfigError(message)
         return found
     if path.is_file():
-        return [str(path.absolute())]
+        return [_absolute(path)]
     matches = [match for match in glob.iglob(str(path), recursive=True) if Path(match).is_file()]  # noqa: PTH207 - absolute patterns
     if matches:
-        return [str(Path(match).absolute()) for match in matches]
+        return [_absolute(match) for match in matches]
     kind = "no file matches the glob" if glob.has_magic(name) else "there is no file or folder"
     message = f"{kind} {name!r}; check the path (the working folder is {str(Path.cwd())!r})"
     raise ConfigError(message)
 
 
-def _search(folder: Path, store: str) -> Iterator[str]:
+def _absolute(path: str | Path) -> str:
+    """One name for a file, whatever folder it was named from: without `..`, links as they are."""
+    return os.path.abspath(path)  # noqa: PTH100 - pathlib keeps `..`
+
+
+def _search(folder: str, store: str) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and str(Path(parent, f)) != store)
         for name in files:
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
-                yield str(Path(parent, name))
+            path = Path(parent, name)
+            if path.suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".") and path.is_file():
+                yield str(path)
 
 
 def _source(path: str, sidecars: Sequence[Path], refuse: Iterable[str]) -> Source:

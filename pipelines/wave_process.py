@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -28,7 +29,7 @@ def main(folder: Path) -> int:
     """
     data = json.loads((folder / "wave.json").read_text(encoding="utf-8"))
     threading.excepthook = _on_thread_error
-    threading.Thread(target=_die_with_parent, args=(data["parent_pid"],), daemon=True).start()
+    threading.Thread(target=_die_with_parent, args=(data["parent_pid"], folder), daemon=True).start()
     _limit_threads()
     try:
         summary = _run(data)
@@ -85,9 +86,10 @@ def _on_thread_error(args: threading.ExceptHookArgs) -> None:
         os._exit(_WORKER_DIED)
 
 
-def _die_with_parent(parent_pid: int) -> None:
+def _die_with_parent(parent_pid: int, folder: Path) -> None:
     while os.getppid() == parent_pid:
         time.sleep(_POLL_SECONDS)
+    shutil.rmtree(folder, ignore_errors=True)  # the parent can no longer
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from features.errors import StoreError
 from features.schema import BATCH_ID, schema_of
+from features.store.files import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,7 @@ _LONGEST_WAIT_SECONDS = 2.0
 
 
 class Commit(NamedTuple):
-    """What became visible by a commit; empty where all of it was visible before."""
+    """What became visible by a commit; empty where all of it was visible before, or was settled away."""
 
     table: str
     batch_ids: tuple[str, ...]
@@ -83,6 +84,8 @@ def commit_files(
         if not new:
             return Commit(table, (), 0, 0)
         settled = settle(handle, new) if settle else Settled(new)
+        if not settled.files:
+            return Commit(table, (), 0, 0)
         removed = list(settled.removed)
         if generation > 1:
             removed += _live_files(store, table, {file.batch_id for file in new})
@@ -97,10 +100,13 @@ def commit_files(
             continue
         except OSError as error:
             message = (
-                f"cannot commit to table {table!r} in {store.root!r} ({error}); free space or rights, then run again"
+                f"cannot commit to table {table!r} in {store.root!r} ({reason_of(error)}); "
+                "free space or rights, then run again"
             )
             raise StoreError(message) from error
-        return Commit(table, batch_ids, len(settled.files), sum(file.num_rows for file in settled.files))
+        made = {file.batch_id for file in settled.files}.intersection(batch_ids)
+        num_rows = sum(file.num_rows for file in settled.files)
+        return Commit(table, tuple(sorted(made)), len(settled.files), num_rows)
     message = f"the commit to table {table!r} lost to rivals {_MAX_ATTEMPTS} times; run again when they are done"
     raise StoreError(message)
 
@@ -173,7 +179,8 @@ def _remove(path: str, batch_id: str) -> RemoveAction:
 def _commit_failed() -> type[Exception]:
     from deltalake.exceptions import CommitFailedError
 
-    return CommitFailedError
+    kind: type[Exception] = CommitFailedError
+    return kind
 
 
 def _wait(attempt: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _COMPRESSED_COLUMNS = ("jpeg", "flac")
 _READ_BYTES = 1 << 20
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class FileRecord(NamedTuple):
@@ -116,6 +118,11 @@ def write_file(store: Store, table: str, batch_id: str, rows: pa.Table, *, part:
     return record
 
 
+def reason_of(error: Exception) -> str:
+    """What a library says of a failed write, on one line and without the colours that Delta puts in."""
+    return " ".join(_COLOUR.sub("", str(error)).replace("↳", ":").split()).replace(" :", ":")
+
+
 def _compression(table: str) -> dict[str, str]:
     names = _leaf_names(data_schema_of(table))
     return {name: "none" if name in _COMPRESSED_COLUMNS else "zstd" for name in names}
@@ -136,5 +143,5 @@ def _leaf_names(schema: pa.Schema) -> list[str]:
 
 
 def _write_error(path: Path, error: OSError) -> StoreError:
-    reason = error.strerror or str(error)
+    reason = error.strerror or reason_of(error)
     return StoreError(f"cannot write {str(path)!r} ({reason}); free space or rights there, then run again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -109,13 +110,14 @@ class _MediaFinder:
             return f"{name}: a dead letter"
         if self._media[media_id]["consent"] == "refused":
             return f"{name}: use refused"
-        return self._media[media_id]
+        found: Row = self._media[media_id]
+        return found
 
     def _media_id(self, name: str, row: Row) -> str | None:
         if row.get("media"):
             named = self._by_name.get(name, [])
             return name if name in self._media else named[0]["media_id"] if len(named) == 1 else None
-        result = self._results.get(name) or self._results.get(str((self._path.parent / name).absolute()))
+        result = self._results.get(name) or self._results.get(os.path.abspath(self._path.parent / name))  # noqa: PTH100 - as ingest
         return None if result is None else result["media_id"] or "unreadable"
 
     def refuse_unknown(self) -> None:
@@ -145,7 +147,8 @@ def _read(path: Path) -> list[Row]:
         elif path.suffix in (".jsonl", ".ndjson", ".json"):
             table = pj.read_json(path)
         else:
-            text = pc.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.string()), strings_can_be_null=True)
+            types = dict.fromkeys(_COLUMNS, pa.string())
+            text = pc.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])  # "NA" is a class
             table = pc.read_csv(path, convert_options=text)
     except (pa.ArrowInvalid, OSError) as error:
         message = f"cannot read the label file {str(path)!r} ({error}); give CSV, Parquet or JSON Lines"
@@ -167,14 +170,18 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 def _label(row: Row, media: Row, label_set: str, path: Path, number: int) -> Row:
     start_us, end_us = _span(row, media, path, number)
+    value, weight = _float(row, "number", path, number), _float(row, "weight", path, number)
+    if row.get("class") in (None, "") and value is None:
+        message = f"row {number} of {str(path)!r} has neither a class nor a number; fill one, or take the row out"
+        raise ConfigError(message)
     return {
         "media_id": media["media_id"],
         "start_us": start_us,
         "end_us": end_us,
         "task": row.get("task") or label_set,
-        "class": None if row.get("class") is None else str(row["class"]),
-        "number": _float(row, "number", path, number),
-        "weight": _float(row, "weight", path, number) or 1.0,
+        "class": None if row.get("class") in (None, "") else str(row["class"]),
+        "number": value,
+        "weight": 1.0 if weight is None else weight,
         "annotator": row.get("annotator"),
     }
 

@@ -110,8 +110,9 @@ def _superseded(before: pa.Table, newest: Mapping[str, str]) -> dict[str, list[R
 
 
 def _successor(row: Row, newest: Mapping[str, str]) -> str | None:
-    if row["superseded_by"] is not None or newest.get(row["uri"], row["media_id"]) == row["media_id"]:
-        return row["superseded_by"]
+    before: str | None = row["superseded_by"]
+    if before is not None or newest.get(row["uri"], row["media_id"]) == row["media_id"]:
+        return before
     return newest[row["uri"]]
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from features.errors import SchemaError, StoreError
 from features.schema import BATCH_ID, SCHEMA_VERSION, schema_of
 from features.spec import SPEC_KEY, FeatureSpec
+from features.store.files import reason_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -61,10 +62,10 @@ class Store:
         path = Path(root).absolute()
         if (path / MARKER).is_file():
             return cls.open(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            message = f"{str(path)!r} is not a store and not empty; name an empty or a new folder with --store"
-            raise StoreError(message)
         try:
+            if path.exists() and not _is_empty(path):
+                message = f"{str(path)!r} is not a store and not empty; name an empty or a new folder with --store"
+                raise StoreError(message)
             path.mkdir(parents=True, exist_ok=True)
             temporary = path / f".{MARKER}.{os.getpid()}"
             temporary.write_text(json.dumps({"schema_version": SCHEMA_VERSION}) + "\n", encoding="utf-8")
@@ -85,8 +86,8 @@ class Store:
         return self.path / table
 
     def has(self, table: str) -> bool:
-        """Whether the table has been made."""
-        return (self.table_path(table) / "_delta_log").is_dir()
+        """Whether the table has been made; a folder of a log without an entry is no table yet."""
+        return _has_entry(self.table_path(table) / "_delta_log")
 
     def load(self, table: str) -> DeltaTable:
         """A fresh handle on a table's newest version.
@@ -105,7 +106,8 @@ class Store:
         try:
             return DeltaTable(str(self.table_path(table)))
         except DeltaError as error:
-            message = f"cannot read the log of table {table!r} in {self.root!r} ({error}); restore its _delta_log"
+            reason = reason_of(error)
+            message = f"cannot read the log of table {table!r} in {self.root!r} ({reason}); restore its _delta_log"
             raise StoreError(message) from error
 
     def ensure(self, table: str, spec: FeatureSpec | None = None) -> DeltaTable:
@@ -118,12 +120,20 @@ class Store:
         Raises:
             StoreError: The table holds features of another spec (other weights under the same name and version).
         """
+        if not self.has(table):
+            self._make(table, spec)
+        handle = self.load(table)
+        if spec is not None:
+            _check_spec(table, handle, spec)
+        return handle
+
+    def _make(self, table: str, spec: FeatureSpec | None) -> None:
         from deltalake import DeltaTable
 
-        if not self.has(table):
-            configuration: dict[str, str | None] = {"delta.checkpointInterval": _CHECKPOINT_INTERVAL}
-            if spec is not None:
-                configuration[SPEC_KEY] = spec.to_json()
+        configuration: dict[str, str | None] = {"delta.checkpointInterval": _CHECKPOINT_INTERVAL}
+        if spec is not None:
+            configuration[SPEC_KEY] = spec.to_json()
+        try:
             DeltaTable.create(
                 str(self.table_path(table)),
                 schema=schema_of(table),
@@ -132,10 +142,10 @@ class Store:
                 configuration=configuration,
                 raise_if_key_not_exists=False,  # delta knows no key of ours
             )
-        handle = self.load(table)
-        if spec is not None:
-            _check_spec(table, handle, spec)
-        return handle
+        except OSError as error:
+            reason = reason_of(error)
+            message = f"cannot make table {table!r} in {self.root!r} ({reason}); free space or rights, then run again"
+            raise StoreError(message) from error
 
     def spec(self, table: str) -> FeatureSpec | None:
         """The spec of a feature table, or None where it has none."""
@@ -145,7 +155,7 @@ class Store:
     def tables(self) -> tuple[str, ...]:
         """Names of all tables that have been made, sorted."""
         logs = [*self.path.glob("*/_delta_log"), *self.path.glob("*/*/_delta_log")]
-        names = {log.parent.relative_to(self.path).as_posix() for log in logs}
+        names = {log.parent.relative_to(self.path).as_posix() for log in logs if _has_entry(log)}
         return tuple(sorted(name for name in names if _is_table(name)))
 
     def batches(self, table: str) -> frozenset[str]:
@@ -160,6 +170,19 @@ class Store:
         wanted = adds.select(["path", "size_bytes", "num_records", f"partition.{BATCH_ID}"])
         named = wanted.rename_columns(["path", "size_bytes", "num_records", BATCH_ID])
         return named.sort_by([(BATCH_ID, "ascending"), ("path", "ascending")])
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a folder holds nothing but what a store that is just being made leaves there."""
+    return path.is_dir() and all(item.name.startswith(f".{MARKER}.") for item in path.iterdir())
+
+
+def _has_entry(log: Path) -> bool:
+    try:
+        with os.scandir(log) as entries:
+            return any(entry.name.endswith((".json", ".parquet")) for entry in entries)
+    except FileNotFoundError:
+        return False
 
 
 def _is_table(name: str) -> bool:

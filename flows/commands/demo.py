@@ -61,14 +61,18 @@ def _print(store: Store, outcome: NightlyOutcome, comparison: Comparison, made_s
     out("")
     out(NOTE)
     out(f"report: {outcome.report}")
-    out(f"{dead_letters_text(outcome.num_failures, outcome.store)}; look around: triptych --store {outcome.store} status")
+    out(
+        f"{dead_letters_text(outcome.num_failures, outcome.store)}; look around: triptych --store {outcome.store} status"
+    )
 
 
 def _counts(store: Store) -> list[tuple[str, int]]:
     results = read_table(store, "source_results", columns=["status"])["status"].to_pylist()
     rows = [("media", store_rows(store, "media")), ("dead letters", store_rows(store, "failures"))]
     rows.append(("duplicates", results.count("duplicate")))
-    rows += [(name, store_rows(store, name)) for name in store.tables() if name.startswith(("features/", "transcripts"))]
+    rows += [
+        (name, store_rows(store, name)) for name in store.tables() if name.startswith(("features/", "transcripts"))
+    ]
     return rows
 
 

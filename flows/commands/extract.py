@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from features.store import Store
 from flows import stages
 from flows.commands.jobs import finish, run_waves
-from pipelines.waves import Summary
 
 if TYPE_CHECKING:
     from flows.cli import Call
@@ -20,8 +19,5 @@ def run(call: Call) -> int:
     levels = stages.chosen_extractors(call.config.extractors)
     store = Store.open(call.store)
     stages.require_batches(store)
-    summary = Summary.none()
-    for level in levels:
-        waves = stages.plan_extract(call.config, store, level, run_id)
-        summary = summary.plus(run_waves(call, store, "extract", waves, run_id))
-    return finish(call, store, run_id, summary, started)
+    waves = stages.plan_extract(call.config, store, levels, run_id)
+    return finish(call, store, run_id, run_waves(call, store, "extract", waves, run_id), started)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 _TEXT_WIDTH = 70
-_FACTS = ("media_id", "name", "uri", "container", "duration_us", "width", "height", "rotation", "frame_rate")
-_FACTS += ("sample_rate_hz", "has_video", "has_audio", "has_text", "language", "consent", "superseded_by", BATCH_ID)
+_FACTS = (
+    *("media_id", "name", "uri", "container", "duration_us", "width", "height", "rotation", "frame_rate"),
+    *("sample_rate_hz", "has_video", "has_audio", "has_text", "language", "consent", "superseded_by", BATCH_ID),
+)
 
 
 def run(call: Call) -> int:

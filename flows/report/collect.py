@@ -85,7 +85,7 @@ def _contact_sheet(store: Store, media: Sequence[Row]) -> tuple[Thumb, ...]:
     with_video = [row for row in media if row["has_video"]]
     batches = sorted({row[BATCH_ID] for row in with_video})
     batches = batches[:: max(1, -(-len(batches) // _MAX_THUMB_BATCHES))]
-    share = -(-_MAX_THUMBS // max(1, len(batches)))
+    share = _MAX_THUMBS if len(with_video) <= _MAX_THUMBS else -(-_MAX_THUMBS // max(1, len(batches)))
     thumbs = []
     for batch_id in batches:
         wanted = [row for row in with_video if row[BATCH_ID] == batch_id][:share]
@@ -159,8 +159,8 @@ def _scores(store: Store, names: dict[str, str]) -> tuple[tuple[ScoredSegment, .
     """A bounded sample of the newest version of each model, and how many segments there are."""
     sample: list[ScoredSegment] = []
     total = 0
-    for name in sorted({ref.name for ref in list_models(store)}):
-        ref = find_model(store, name)
+    for model in sorted({ref.name for ref in list_models(store)}):
+        ref = find_model(store, model)
         for batch_id in sorted(store.batches(ref.table)):
             rows = read_table(store, ref.table, batch_ids=[batch_id]).to_pylist()
             total += len(rows)
@@ -171,7 +171,7 @@ def _scores(store: Store, names: dict[str, str]) -> tuple[tuple[ScoredSegment, .
 def _segment(row: Row, names: dict[str, str]) -> ScoredSegment:
     return ScoredSegment(
         media_id=row["media_id"],
-        name=names.get(row["media_id"], row["media_id"]),
+        name=names.get(row["media_id"]) or row["media_id"],
         start_us=row["start_us"],
         end_us=row["end_us"],
         task=row["task"],
