@@ -8,6 +8,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import StoreError
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    import pyarrow as pa
-
     from features.store.store import Store
 
 _COMPRESSED_COLUMNS = ("jpeg", "flac")
 _READ_BYTES = 1 << 20
+_ROW_GROUP_BYTES = 8 << 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -41,7 +41,7 @@ class FileRecord(NamedTuple):
 
 
 class BatchWriter:
-    """Writes one file of one batch, a row group a call, so that memory does not grow with the batch.
+    """Writes one file of one batch in row groups of a few megabytes, so that memory does not grow with the batch.
 
     Use as a context manager: an error inside removes the file.
     """
@@ -52,6 +52,7 @@ class BatchWriter:
         self._relative = f"{BATCH_ID}={batch_id}/part-{part:05d}-{uuid.uuid4().hex}.parquet"
         self._path: Path = store.table_path(table) / self._relative
         self._num_rows = 0
+        self._waiting: list[pa.Table] = []
         self.record: FileRecord | None = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,18 +63,27 @@ class BatchWriter:
             raise _write_error(self._path, error) from error
 
     def write(self, rows: pa.Table) -> None:
-        """Append rows as a row group.
+        """Append rows; they reach the disk when enough of them make a row group, or at the end.
 
         Raises:
             SchemaError: The columns are not the table's.
             StoreError: The disk is full or may not be written.
         """
         check_rows(self._table, rows)
+        self._waiting.append(rows)
+        self._num_rows += rows.num_rows
+        if sum(part.nbytes for part in self._waiting) < _ROW_GROUP_BYTES:
+            return
         try:
-            self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+            self._flush()
         except OSError as error:
             raise _write_error(self._path, error) from error
-        self._num_rows += rows.num_rows
+
+    def _flush(self) -> None:
+        if self._waiting:
+            rows = pa.concat_tables(self._waiting)
+            self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+            self._waiting.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +92,8 @@ class BatchWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is None:
+                self._flush()
             self._writer.close()
             if kind is None:
                 self.record = self._finish()
@@ -129,8 +141,6 @@ def _compression(table: str) -> dict[str, str]:
 
 
 def _leaf_names(schema: pa.Schema) -> list[str]:
-    import pyarrow as pa
-
     names = []
     for field in schema:
         if not pa.types.is_list(field.type):
