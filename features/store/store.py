@@ -64,6 +64,8 @@ class Store:
             return cls.open(path)
         try:
             if path.exists() and not _is_empty(path):
+                if (path / MARKER).is_file():  # a rival has made it since
+                    return cls.open(path)
                 message = f"{str(path)!r} is not a store and not empty; name an empty or a new folder with --store"
                 raise StoreError(message)
             path.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,177 @@
+"""Plans: what is new, how it is grouped, what each stage still owes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.store import Store, pending_batches, plan_sources, unfinished_batches
+from features.store.commit import commit_files
+from features.store.plan import BatchLimits, Source, _group, read_plan, waves
+from features.store.read import read_committed
+from tests.store import rivals
+from tests.store.making import put, source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOW = datetime(2026, 7, 1, 2, 3, 4, tzinfo=UTC)
+ONE = BatchLimits()
+
+
+def plan(store: Store, sources: Sequence[Source], limits: BatchLimits = ONE, limit: int | None = None) -> list[str]:
+    made = plan_sources(store, sources, now=datetime.now(UTC), limits=limits, config_fingerprint="x", limit=limit)
+    return list(made)
+
+
+def planned(store: Store) -> list[Source]:
+    return [entry for batch in read_plan(store, store.batches("sources")) for entry in batch.sources]
+
+
+def test_a_plan_is_data(store: Store) -> None:
+    listed = [Source("/v/b.mp4", 2, 5, ("/v/b.srt",), "refused"), Source("/v/a.mp4", 1, 5)]
+    (batch_id,) = plan_sources(store, listed, now=NOW, limits=ONE, config_fingerprint="options")
+    assert re.fullmatch(r"20260701T020304-[0-9a-f]+", batch_id)
+    (batch,) = read_plan(store, [batch_id])
+    assert batch == (batch_id, (listed[1], listed[0]))
+    rows = read_committed(store, "sources", columns=["planned_at", "config_fingerprint"]).to_pylist()
+    assert {(row["planned_at"], row["config_fingerprint"]) for row in rows} == {(NOW, "options")}
+
+
+def test_a_source_is_known_by_name_size_and_change(store: Store) -> None:
+    plan(store, [source("a.mp4"), source("b.mp4")])
+    assert plan(store, [source("b.mp4"), source("a.mp4")]) == []
+    assert len(plan(store, [source("a.mp4"), source("b.mp4", size_bytes=11), source("c.mp4")])) == 1
+    assert len(plan(store, [source("a.mp4", mtime_us=2)])) == 1
+    assert plan(store, [source("a.mp4"), source("a.mp4", mtime_us=2)]) == []
+    assert len(planned(store)) == len(set(planned(store))) == 5
+
+
+def test_nothing_new_commits_nothing(store: Store) -> None:
+    plan(store, [source("a.mp4")])
+    version = store.load("sources").version()
+    assert plan(store, [source("a.mp4")]) == plan(store, []) == []
+    assert store.load("sources").version() == version
+
+
+def test_a_source_named_twice_is_planned_once(store: Store) -> None:
+    plan(store, [source("a.mp4"), source("a.mp4")])
+    assert planned(store) == [source("a.mp4")]
+
+
+def test_a_limit_takes_the_first_and_leaves_the_rest_for_later(store: Store) -> None:
+    listed = [source(f"{index}.mp4") for index in range(5)]
+    plan(store, listed, limit=2)
+    assert planned(store) == listed[:2]
+    plan(store, listed, limit=2)
+    assert sorted(planned(store)) == listed[:4]
+
+
+SIZES = st.lists(st.integers(0, 200), min_size=1, max_size=30)
+LIMITS = st.builds(BatchLimits, st.integers(1, 300), st.integers(1, 10), st.integers(1, 6))
+
+
+@given(SIZES, LIMITS)
+@settings(deadline=None)
+def test_groups_keep_order_and_bounds(sizes: list[int], limits: BatchLimits) -> None:
+    listed = [source(f"{index:03}.mp4", size_bytes=size) for index, size in enumerate(sizes)]
+    groups = list(_group(listed, limits))
+    assert [entry for group in groups for entry in group] == listed
+    assert all(groups)
+    for group in groups:
+        assert len(group) <= limits.max_sources
+        assert len(group) == 1 or sum(entry.size_bytes for entry in group) <= limits.max_bytes
+    assert len(groups) >= min(limits.min_batches, len(listed)) - _room_for_fewer(len(listed), limits)
+
+
+def _room_for_fewer(count: int, limits: BatchLimits) -> int:
+    """An even share of whole sources may need fewer batches than asked: 4 over 3 batches are 2 + 2."""
+    asked = min(limits.min_batches, count)
+    share = -(-count // asked)
+    return asked - -(-count // share)
+
+
+@given(st.lists(st.integers(), max_size=20), st.integers(1, 7))
+def test_waves_cut_in_order(numbers: list[int], size: int) -> None:
+    batch_ids = [str(number) for number in numbers]
+    cut = list(waves(batch_ids, size))
+    assert [batch_id for wave in cut for batch_id in wave] == batch_ids
+    assert all(len(wave) == size for wave in cut[:-1])
+    assert all(0 < len(wave) <= size for wave in cut)
+
+
+def test_pending_is_a_difference_of_batches(store: Store) -> None:
+    for batch_id in ("b3", "b1", "b2"):
+        put(store, "media", batch_id, [])
+    put(store, "coverage/words@1", "b2", [])
+    put(store, "coverage/sounds@1", "b1", [])
+    put(store, "coverage/sounds@1", "b2", [])
+    assert pending_batches(store, "coverage/none@1") == ("b1", "b2", "b3")
+    assert pending_batches(store, "coverage/words@1") == ("b1", "b3")
+    assert pending_batches(store, "coverage/words@1", needs=["coverage/sounds@1"]) == ("b1",)
+    assert pending_batches(store, "coverage/words@1", needs=["coverage/none@1"]) == ()
+
+
+def test_unfinished_batches_are_oldest_first(store: Store) -> None:
+    later = plan_sources(store, [source("b.mp4")], now=NOW.replace(hour=4), limits=ONE, config_fingerprint="x")
+    first = plan_sources(store, [source("a.mp4")], now=NOW, limits=ONE, config_fingerprint="x")
+    assert unfinished_batches(store) == (*first, *later)
+    put(store, "media", first[0], [])
+    assert unfinished_batches(store) == later
+
+
+def test_planning_reads_no_data(store: Store) -> None:
+    """With every file of rows gone, the logs still tell what is pending."""
+    put(store, "media", "b1", [])
+    put(store, "media", "b2", [])
+    put(store, "coverage/x@1", "b1", [])
+    for path in store.path.rglob("*.parquet"):
+        path.unlink()
+    assert pending_batches(store, "coverage/x@1") == ("b2",)
+
+
+def test_a_planner_that_a_rival_overtook_plans_only_the_rest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rival commits between the look at `sources` and the commit; what it took is no batch of ours."""
+    theirs, both, ours = source("a.mp4"), source("b.mp4"), source("c.mp4")
+    real = commit_files
+    made: list[list[str]] = []
+
+    def overtaken(*args: object, **more: object) -> object:
+        monkeypatch.setattr("features.store.plan.commit_files", real)
+        made.append(plan(store, [theirs, both]))
+        return real(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("features.store.plan.commit_files", overtaken)
+    made.append(plan(store, [both, ours], BatchLimits(max_sources=1)))
+    assert sorted(planned(store)) == [theirs, both, ours]
+    assert sorted(batch_id for ids in made for batch_id in ids) == sorted(store.batches("sources"))
+    assert [len(ids) for ids in made] == [1, 1]
+
+
+def test_a_planner_that_a_rival_left_nothing_names_no_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = commit_files
+
+    def overtaken(*args: object, **more: object) -> object:
+        monkeypatch.setattr("features.store.plan.commit_files", real)
+        plan(store, [source("a.mp4"), source("b.mp4")])
+        return real(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("features.store.plan.commit_files", overtaken)
+    assert plan(store, [source("a.mp4")]) == []
+    assert len(store.batches("sources")) == 1
+
+
+@pytest.mark.slow
+def test_racing_planners_plan_each_source_once(store: Store) -> None:
+    listed = [source(f"{index}.mp4") for index in range(12)]
+    halves = [listed[:8], listed[4:], listed, listed[2:10]]
+    made = rivals.race(
+        rivals.plan, [(store.root, half, size) for half, size in zip(halves, (3, 4, 5, 12), strict=True)]
+    )
+    assert sorted(planned(store)) == sorted(listed)
+    assert sorted(batch_id for ids in made for batch_id in ids) == sorted(store.batches("sources"))
