@@ -95,7 +95,7 @@ def train_recipe(
 
 
 def read_examples(store: Store, recipe: Recipe) -> tuple[Examples, list[dict[str, str]]]:
-    """The recipe's examples, aligned, and the rows of `splits` that they stand on, to be stored once a model is made."""
+    """The recipe's examples, aligned, and their rows of `splits`, to be stored once a model is made."""
     from features.fusion.dataset import build_examples
 
     labels_table = f"labels/{recipe.labels}"

@@ -61,9 +61,8 @@ def _print(store: Store, outcome: NightlyOutcome, comparison: Comparison, made_s
     out("")
     out(NOTE)
     out(f"report: {outcome.report}")
-    out(
-        f"{dead_letters_text(outcome.num_failures, outcome.store)}; look around: triptych --store {outcome.store} status"
-    )
+    out(dead_letters_text(outcome.num_failures, outcome.store))
+    out(f"look around: triptych --store {outcome.store} status")
 
 
 def _counts(store: Store) -> list[tuple[str, int]]:

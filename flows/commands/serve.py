@@ -35,18 +35,28 @@ def run(call: Call) -> int:
     _check_cron(call.arguments.cron)
     quiet_prefect()
     with _server(call.arguments.port) as api_url:
-        from flows.nightly import nightly
-
         say(f"serving the deployment nightly/triptych on {api_url} (UI: {api_url.removesuffix('/api')})")
         say(f"schedule {call.arguments.cron!r} (UTC); stop with Ctrl-C")
-        nightly.serve(
-            name="triptych",
-            cron=call.arguments.cron,
-            parameters=_parameters(call),
-            limit=1,
-            print_starting_message=False,
-        )
+        _serve(call.arguments.cron, _parameters(call))
     return EXIT_DONE
+
+
+def _serve(cron: str, parameters: dict[str, Any]) -> None:
+    """Poll for runs, one at a time, until a signal comes."""
+    import asyncio
+
+    from prefect.runner import Runner
+
+    from flows.nightly import nightly
+
+    class NightlyRunner(Runner):
+        def handle_sigterm(self, *args: object, **kwargs: object) -> None:
+            """End as Ctrl-C does; the inherited handler leaves a coroutine behind."""
+            raise KeyboardInterrupt
+
+    runner = NightlyRunner(name="triptych", limit=1)
+    runner.add_flow(nightly, name="triptych", cron=cron, parameters=parameters)
+    asyncio.run(runner.start())
 
 
 def _parameters(call: Call) -> dict[str, Any]:
