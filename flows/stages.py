@@ -61,7 +61,7 @@ def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, li
         limit=config.limit or None,
         metadata={"run_id": run_id},
     )
-    batch_ids = tuple(sorted({*unfinished, *new}))
+    batch_ids = (*unfinished, *new)
     return store, [Wave(store.root, "ingest", wave, run_id) for wave in waves(batch_ids, config.wave_size)]
 
 

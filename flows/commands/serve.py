@@ -55,7 +55,7 @@ def _serve(cron: str, parameters: dict[str, Any]) -> None:
             raise KeyboardInterrupt
 
     runner = NightlyRunner(name="triptych", limit=1)
-    runner.add_flow(nightly, name="triptych", cron=cron, parameters=parameters)
+    runner.add_flow(nightly, name="triptych", cron=cron, parameters=parameters, paused=False)
     asyncio.run(runner.start())
 
 
@@ -100,7 +100,9 @@ def _server(port: int) -> Iterator[str]:
         message = f"port {port} is taken by another server; set PREFECT_API_URL={api_url} to use it, or give --port"
         raise ConfigError(message)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "PREFECT_SERVER_UI_API_URL": api_url}  # else the UI asks port 4200
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=environment)
     try:
         say(f"starting a Prefect server on port {port}")
         _wait_for(server, api_url)
