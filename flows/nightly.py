@@ -65,10 +65,10 @@ def train_task(store: Store, recipe: str, run_id: str) -> str:
 
 
 @task(name="report", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)
-def report_task(store: Store, path: str, notes: tuple[str, ...]) -> str:
+def report_task(store: Store, path: str) -> str:
     """Write the report and link it."""
     place = Path(path).absolute() if path else store.path / "report.html"
-    write_report(collect(store, notes=notes), place)
+    write_report(collect(store), place)
     create_link_artifact(key="report", link=place.as_uri(), link_text=place.name, description=str(place))
     return str(place)
 
@@ -108,7 +108,6 @@ def run_nightly(
     config: NightlyConfig,
     *,
     beam_args: list[str] | None = None,
-    notes: tuple[str, ...] = (),
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> NightlyOutcome:
     """Ingest, extract, label, train, score and report, inside a flow run."""
@@ -131,7 +130,7 @@ def run_nightly(
         ref = find_model(store, name)
         run.waves(store, f"score {ref.key}", stages.plan_score(config, store, ref, run.run_id))
     started_at = datetime.now(UTC)
-    report = report_task(store, config.report, notes)
+    report = report_task(store, config.report)
     run.note("report", started_at, Summary.none(), report)
     outcome = NightlyOutcome(store.root, run.run_id, tuple(run.stages), report)
     create_table_artifact(key="counts", table=outcome.count_rows(), description=f"run {run.run_id} of {store.root}")

@@ -32,6 +32,13 @@ _TWO_CUES_SECONDS = 6.0
 _KEPT_OF_TRUNCATED = 0.6  # the index stands at the end of an MP4, so what is left cannot be opened
 
 
+NOTE = (
+    "These clips are synthetic: drawn faces, made-up sounds and sentences. A few dozen show the plumbing, not that fusion "
+    "helps: that is claimed only where the interval of the gain lies above 0."
+)
+"""What every report over a synthetic archive says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """Where the clips are, and which of them are odd.
@@ -83,6 +90,11 @@ def make_archive(
     _write_clips(archive, seed, on_progress)
     _write_marker(folder, wanted, complete=True)
     return archive
+
+
+def is_synthetic(folder: Path) -> bool:
+    """Whether a folder is an archive that `make_archive` wrote."""
+    return (folder / _MARKER).is_file()
 
 
 def _describe(folder: Path, num_clips: int) -> Archive:

@@ -10,7 +10,7 @@ from features.errors import ConfigError
 from features.fusion.checkpoint import load_model
 from features.store import Store, read_table
 from features.store.models import find_model, model_folder
-from features.synthetic.archive import make_archive
+from features.synthetic.archive import NOTE, make_archive
 from flows.cli import EXIT_DONE
 from flows.commands.nightly import run_here
 from flows.comparison import comparison_json, comparison_text
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from flows.outcome import NightlyOutcome
 
 _FEWEST_CLIPS = 12
-
-NOTE = (
-    "This archive is synthetic: drawn faces, made-up sounds and sentences. Its few clips show the plumbing, not that "
-    "fusion helps: that is claimed only where the interval of the gain excludes 0."
-)
 
 
 def run(call: Call) -> int:
@@ -42,7 +37,7 @@ def run(call: Call) -> int:
     archive = make_archive(folder / "archive", num_clips=call.arguments.clips)
     made = time.monotonic() - started
     config = NightlyConfig(sources=(str(archive.folder),), labels=str(archive.labels), runner=call.arguments.runner)
-    outcome = run_here(store.root, config, call.beam_args, notes=(NOTE,))
+    outcome = run_here(store.root, config, call.beam_args)
     comparison = load_model(model_folder(store, find_model(store, "sentiment"))).comparison
     if call.arguments.json:
         out_json({**outcome.to_json(), "comparison": comparison_json(comparison), "archive_seconds": round(made, 3)})

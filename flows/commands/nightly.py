@@ -27,9 +27,7 @@ def run(call: Call) -> int:
     return EXIT_DEAD_LETTERS if call.arguments.strict and outcome.num_failures else EXIT_DONE
 
 
-def run_here(
-    store: str, config: NightlyConfig, beam_args: tuple[str, ...] = (), notes: tuple[str, ...] = ()
-) -> NightlyOutcome:
+def run_here(store: str, config: NightlyConfig, beam_args: tuple[str, ...] = ()) -> NightlyOutcome:
     """The nightly flow in this process, on the Prefect server of PREFECT_API_URL, or on one that lives as long."""
     list_sources(config.sources, refuse=config.refuse, store=store)  # a wrong path is told before Prefect starts
     quiet_prefect()
@@ -40,7 +38,7 @@ def run_here(
 
     @flow(name="nightly", validate_parameters=False)
     def nightly_here() -> NightlyOutcome:
-        return run_nightly(store, config, beam_args=list(beam_args), notes=notes, on_progress=say)
+        return run_nightly(store, config, beam_args=list(beam_args), on_progress=say)
 
     outcome: NightlyOutcome = nightly_here()
     return outcome

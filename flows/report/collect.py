@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -14,6 +16,7 @@ from features.media.pictures import decode_jpeg, encode_jpeg, fit
 from features.schema import BATCH_ID
 from features.store import read_table
 from features.store.models import ModelRef, find_model, list_models, model_folder
+from features.synthetic.archive import NOTE, is_synthetic
 from flows.report.data import (
     CoverageRow,
     FailureRow,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+_MAX_FOLDERS = 20
 _MAX_THUMBS = 48
 _MAX_THUMB_BATCHES = 6
 _MAX_SCORES = 60
@@ -41,14 +45,9 @@ _THUMB_SHORT_SIDE = 135
 _THUMB_QUALITY = 80
 
 
-def collect(store: Store, *, notes: tuple[str, ...] = ()) -> ReportData:
-    """What a report of the store shows now.
-
-    Args:
-        store: The store.
-        notes: Plain statements for the top of the page.
-    """
-    media = read_table(store, "media", columns=["media_id", "name", "duration_us", "has_video"]).to_pylist()
+def collect(store: Store) -> ReportData:
+    """What a report of the store shows now."""
+    media = read_table(store, "media", columns=["media_id", "name", "uri", "duration_us", "has_video"]).to_pylist()
     names = {row["media_id"]: row["name"] for row in media}
     scores, num_scores = _scores(store, names)
     failures = _failures(store, names)
@@ -65,8 +64,14 @@ def collect(store: Store, *, notes: tuple[str, ...] = ()) -> ReportData:
         num_scores=num_scores,
         failures=failures[-_MAX_FAILURES:],
         num_failures=len(failures),
-        notes=notes,
+        notes=_notes(media),
     )
+
+
+def _notes(media: Sequence[Row]) -> tuple[str, ...]:
+    """Plain statements for the top of the page: that what is shown is synthetic."""
+    folders = itertools.islice({Path(row["uri"]).parent: None for row in media}, _MAX_FOLDERS)
+    return (NOTE,) if any(is_synthetic(folder) for folder in folders) else ()
 
 
 def _count(store: Store, name: str) -> TableCount:

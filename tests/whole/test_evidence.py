@@ -1,0 +1,24 @@
+"""Fusion is shown to help where each modality tells a part, and is not where two of three are noise."""
+
+from __future__ import annotations
+
+import pytest
+
+from features.synthetic.experiment import compare_samples
+
+pytestmark = pytest.mark.slow
+
+NUM_SAMPLES = 400
+
+
+def test_complementary_modalities_show_a_gain() -> None:
+    comparison = compare_samples(NUM_SAMPLES)
+    assert comparison.gain_low > 0
+    assert comparison.gain_shown
+    assert comparison.fused.test.accuracy > max(result.test.accuracy for result in comparison.single)
+
+
+def test_noise_shows_none() -> None:
+    comparison = compare_samples(NUM_SAMPLES, noise=("video", "text"))
+    assert not comparison.gain_shown
+    assert comparison.verdict.startswith("no gain shown")
