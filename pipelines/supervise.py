@@ -40,11 +40,11 @@ class WaveError(TriptychError):
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """How one attempt ended: a summary, or a reason; `final` when trying again would be in vain."""
+    """How one attempt ended: a summary, or a reason in a line and the end of its log."""
 
     summary: Summary | None
     reason: str = ""
-    final: bool = False
+    log: str = ""
 
 
 def run_wave(
@@ -75,7 +75,8 @@ def run_wave(
         if ended.summary is not None:
             return ended.summary
         reasons.append(ended.reason)
-        _LOG.warning("wave of %s, attempt %s of %s: %s", wave.stage, attempt, config.wave_attempts, ended.reason)
+        told = "\n".join(filter(None, (ended.reason, ended.log)))
+        _LOG.warning("wave of %s, attempt %s of %s: %s", wave.stage, attempt, config.wave_attempts, told)
     message = (
         f"the {wave.stage} wave of batches {', '.join(wave.batch_ids)} failed {config.wave_attempts} times "
         f"(last: {reasons[-1]}); what was committed before is kept: mend the cause and run again"
@@ -101,7 +102,7 @@ def _attempt(
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, HEARTBEAT: str(folder / "heartbeat")},
+                env={**os.environ, HEARTBEAT: str(folder / "heartbeat"), "TMPDIR": scratch},  # Beam leaves files there
             )
         try:
             if on_attempt:
@@ -139,7 +140,7 @@ def _ended(folder: Path, returncode: int, stalled: bool, stall_seconds: int) -> 
         return _Ended(None, f"no sign of life for {stall_seconds} s")
     how = f"killed by signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
     tail = (folder / "log").read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:].strip()
-    return _Ended(None, f"{how}; its last words: {tail}" if tail else how)
+    return _Ended(None, f"{how}; its last words: {tail.splitlines()[-1]}" if tail else how, tail)
 
 
 def _raise_ours(data: dict[str, str]) -> None:

@@ -33,13 +33,16 @@ def main(folder: Path) -> int:
     _limit_threads()
     try:
         summary = _run(data)
+        _leave(folder / "result.json", summary._asdict())
     except Exception as error:
         ours = _find_ours(error)
         if ours is None:
             raise
         _leave(folder / "error.json", {"kind": type(ours).__name__, "message": str(ours)})
         return 1
-    _leave(folder / "result.json", summary._asdict())
+    finally:
+        if os.getppid() != data["parent_pid"]:
+            shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
@@ -67,14 +70,19 @@ def _find_ours(error: BaseException) -> TriptychError | None:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, TriptychError):
-            return seen
+            return type(seen)(_without_place(str(seen)))
         seen = seen.__cause__ or seen.__context__
     for line in reversed(str(error).splitlines()):
         name, _, message = line.strip().partition(": ")
         kind = getattr(errors, name.removeprefix("features.errors."), None)
         if isinstance(kind, type) and issubclass(kind, TriptychError):
-            return kind(message.split(" [while running")[0])
+            return kind(_without_place(message))
     return None
+
+
+def _without_place(message: str) -> str:
+    """The message without the step's name that Beam adds to it."""
+    return message.split(" [while running")[0]
 
 
 def _on_thread_error(args: threading.ExceptHookArgs) -> None:
