@@ -86,7 +86,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
 ) -> None:
     here = copied()
     root, scratch = tmp_path / "store", tmp_path / "scratch"
-    options = ("--runner", runner, "--workers", "2", "--batch-sources", "2", "--wave-batches", "2")
+    wave_batches = "2" if moment == "first wave done" else "9"
+    options = ("--runner", runner, "--workers", "2", "--batch-sources", "2", "--wave-batches", wave_batches)
     process = start_ingest(root, scratch, here, *options)
     wait_for(lambda: has_begun(root, moment) or process.poll() is not None)
     family = processes_below(process.pid)
