@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,11 +52,12 @@ def _serve(cron: str, parameters: dict[str, Any]) -> None:
 
     class NightlyRunner(Runner):
         def handle_sigterm(self, *args: object, **kwargs: object) -> None:
-            """End as Ctrl-C does; the inherited handler leaves a coroutine behind."""
-            raise KeyboardInterrupt
+            """End as Ctrl-C does, by way of asyncio; the inherited handler leaves a coroutine behind."""
+            signal.raise_signal(signal.SIGINT)
 
     runner = NightlyRunner(name="triptych", limit=1)
     runner.add_flow(nightly, name="triptych", cron=cron, parameters=parameters, paused=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
     asyncio.run(runner.start())
 
 

@@ -8,7 +8,7 @@ from features.synthetic.experiment import compare_samples
 
 pytestmark = pytest.mark.slow
 
-NUM_SAMPLES = 400
+NUM_SAMPLES = 600
 
 
 def test_complementary_modalities_show_a_gain() -> None:

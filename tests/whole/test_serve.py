@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from features.store import Store, read_table
+from flows.cli import EXIT_INTERRUPTED
 from tests.whole.conftest import TRIPTYCH
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ def _served(shell: Shell, *arguments: str) -> Iterator[tuple[str, dict[str, Any]
     finally:
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        status = process.wait(60)
         _, alive = psutil.wait_procs(family, timeout=20)
         for left in alive:
             left.kill()
     assert not alive
-    assert "Traceback" not in log.read_text()
+    assert status == EXIT_INTERRUPTED
+    text = log.read_text()
+    assert "Traceback" not in text, text
 
 
 def _deployment(api: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
