@@ -254,14 +254,19 @@ def _read_config(path: str) -> dict[str, Any]:
 
 
 def _config(command: Command, arguments: argparse.Namespace, settings: dict[str, Any]) -> Any:  # noqa: ANN401
-    if command.config is None:
-        return None
-    known = option_fields(command.config)
-    flags = {name: value for name, value in vars(arguments).items() if name in known and value not in (None, [])}
     table = settings.get(arguments.command, {})
     if not isinstance(table, dict):
         message = f"{arguments.command!r} in {arguments.config!r} must be a table, not {table!r}"
         raise ConfigError(message)
+    if command.config is None:
+        if table:
+            message = (
+                f"{arguments.command!r} takes no options from {arguments.config!r} ({', '.join(table)}); use flags"
+            )
+            raise ConfigError(message)
+        return None
+    known = option_fields(command.config)
+    flags = {name: value for name, value in vars(arguments).items() if name in known and value not in (None, [])}
     return config_from_mapping(command.config, {**table, **flags})
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.tasks import Task
 
+    from features.fusion.recipe import Recipe
+
 
 def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Bad input fails the same way again; a wave has had its attempts already."""
@@ -74,7 +76,7 @@ def report_task(store: Store, path: str) -> str:
 
 
 class _Run:
-    """One nightly run: its store, its stages so far, and where it reports progress."""
+    """One nightly run: its stages so far, what went wrong without ending it, and where it reports progress."""
 
     def __init__(self, config: NightlyConfig, beam_args: list[str], on_progress: Callable[[str], None]) -> None:
         self.config = config
@@ -82,21 +84,35 @@ class _Run:
         self.run_id = stages.new_run_id()
         self.say = on_progress
         self.stages: list[StageOutcome] = []
+        self.problems: list[TriptychError] = []
 
     def waves(self, store: Store, stage: str, waves: Iterable[Wave]) -> None:
-        """Run a stage's waves one after the other and note what they came to."""
-        started_at, summary = datetime.now(UTC), Summary.none()
-        for number, wave in enumerate(waves, start=1):
-            targets = f" of {', '.join(wave.targets)}" if stage == "extract" else ""
-            label = f"{stage}, wave {number}{targets}: {len(wave.batch_ids)} batches"
-            self.say(label)
-            summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
-        if summary.num_batches:
-            stages.record_run(store, self.run_id, "nightly", stage, started_at, summary)
-        self.note(stage, started_at, summary)
+        """Run a stage's waves one after the other and note what they came to, also where one fails."""
+        started_at, summary, status = datetime.now(UTC), Summary.none(), "failed"
+        try:
+            for number, wave in enumerate(waves, start=1):
+                targets = f" of {', '.join(wave.targets)}" if stage == "extract" else ""
+                label = f"{stage}, wave {number}{targets}: {len(wave.batch_ids)} batches"
+                self.say(label)
+                summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
+            status = "done"
+        finally:
+            if summary.num_batches or status == "failed":
+                stages.record_run(store, self.run_id, "nightly", stage, started_at, summary, status)
+        self._note(stage, started_at, summary)
 
-    def note(self, stage: str, started_at: datetime, summary: Summary, detail: str = "") -> None:
-        """Add a stage's outcome."""
+    def step(self, stage: str, work: Callable[[], str]) -> str:
+        """Do a stage that is one piece of work; what it refuses is told, and raised at the end of the run."""
+        started_at = datetime.now(UTC)
+        try:
+            detail = work()
+        except TriptychError as error:
+            self.problems.append(error)
+            detail = f"failed: {error}"
+        self._note(stage, started_at, Summary.none(), detail)
+        return detail
+
+    def _note(self, stage: str, started_at: datetime, summary: Summary, detail: str = "") -> None:
         seconds = (datetime.now(UTC) - started_at).total_seconds()
         self.stages.append(StageOutcome(stage, summary, seconds, detail))
         if detail:
@@ -110,31 +126,37 @@ def run_nightly(
     beam_args: list[str] | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> NightlyOutcome:
-    """Ingest, extract, label, train, score and report, inside a flow run."""
-    recipe = load_recipe(config.recipe)
-    levels = stages.chosen_extractors(config.extractors)
+    """Ingest, extract, label, train, score and report, inside a flow run.
+
+    Labels or a recipe that are refused do not keep the archive from being scored by the models that there are; the
+    refusal is raised at the end.
+    """
+    stages.check_inputs(config, root)
+    recipe, levels = load_recipe(config.recipe), stages.chosen_extractors(config.extractors)
     run = _Run(config, beam_args or [], on_progress)
     store, ingest = stages.plan_ingest(config, root, run.run_id)
     run.waves(store, "ingest", ingest)
     run.waves(store, "extract", stages.plan_extract(config, store, levels, run.run_id))
-    started_at = datetime.now(UTC)
     if config.labels:
-        run.note("label", started_at, Summary.none(), label_task(store, recipe.labels, config.labels, run.run_id))
-    started_at = datetime.now(UTC)
-    reason = why_not_train(store, recipe)
-    if reason is None:
-        run.say(f"training {recipe.name}")
-    detail = train_task(store, config.recipe, run.run_id) if reason is None else f"trained nothing: {reason}"
-    run.note("train", started_at, Summary.none(), detail)
+        run.step("label", lambda: label_task(store, recipe.labels, config.labels, run.run_id))
+    run.step("train", lambda: _train(run, store, recipe))
     for name in sorted({ref.name for ref in list_models(store)}):
         ref = find_model(store, name)
         run.waves(store, f"score {ref.key}", stages.plan_score(config, store, ref, run.run_id))
-    started_at = datetime.now(UTC)
-    report = report_task(store, config.report)
-    run.note("report", started_at, Summary.none(), report)
+    report = run.step("report", lambda: report_task(store, config.report))
     outcome = NightlyOutcome(store.root, run.run_id, tuple(run.stages), report)
     create_table_artifact(key="counts", table=outcome.count_rows(), description=f"run {run.run_id} of {store.root}")
+    if run.problems:
+        raise run.problems[0]
     return outcome
+
+
+def _train(run: _Run, store: Store, recipe: Recipe) -> str:
+    reason = why_not_train(store, recipe)
+    if reason is not None:
+        return f"trained nothing: {reason}"
+    run.say(f"training {recipe.name}")
+    return train_task(store, run.config.recipe, run.run_id)
 
 
 @flow(name="nightly", description="Ingest, extract, label, train, score and report on what is new.")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
 from features.extractors.registry import default_extractors, get_extractor, ordered
+from features.fusion.recipe import load_recipe
 from features.store import Store, commit_files, pending_batches, plan_sources, unfinished_batches, write_file
+from features.store.labels import read_label_file
 from features.store.plan import BatchLimits, waves
 from features.store.rows import table_of
 from pipelines.reading import feature_keys, inputs_of
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from features.store.models import ModelRef
-    from pipelines.options import ExtractConfig, IngestConfig, RunConfig
+    from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, RunConfig
 
 _MEGABYTE = 1 << 20
 
@@ -136,11 +139,21 @@ def record_run(
     commit_files(store, "runs", [file], stage=f"run:{run_id}:{stage}:{started_at.isoformat()}")
 
 
-def check_recipe_exists(name: str) -> None:
-    """Refuse an unknown or misspelt recipe before any work is done."""
-    from features.fusion.recipe import load_recipe
+def check_inputs(config: NightlyConfig, root: str) -> None:
+    """Refuse what a run would only stumble over later, before any work is done and before the store is touched.
 
-    load_recipe(name)
+    Raises:
+        TriptychError: A source, the store, the recipe, an extractor, the labels or the report's folder is wrong.
+    """
+    list_sources(config.sources, refuse=config.refuse, store=root)
+    load_recipe(config.recipe)
+    chosen_extractors(config.extractors)
+    if config.labels:
+        read_label_file(Path(config.labels))
+    if config.report and not Path(config.report).absolute().parent.is_dir():
+        message = f"there is no folder for the report {config.report!r}; make it, or name another with --report"
+        raise ConfigError(message)
+    Store.check(root)
 
 
 def require_batches(store: Store) -> None:

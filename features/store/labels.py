@@ -64,7 +64,7 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
     Raises:
         ConfigError: The file is unreadable, lacks a column, or labels unknown media; the store stays as it was.
     """
-    given = _read(path)
+    given = read_label_file(path)
     finder = _MediaFinder(store, path)
     rows, splits, skipped = [], [], []
     for number, row in enumerate(given, start=1):
@@ -132,7 +132,12 @@ class _MediaFinder:
             raise ConfigError(message)
 
 
-def _read(path: Path) -> list[Row]:
+def read_label_file(path: Path) -> list[Row]:
+    """Rows of a label file as they stand there.
+
+    Raises:
+        ConfigError: The file is missing or unreadable, or lacks a column.
+    """
     import pyarrow as pa
     import pyarrow.csv as pc
     import pyarrow.json as pj

@@ -53,6 +53,19 @@ class Store:
         return cls(str(path))
 
     @classmethod
+    def check(cls, root: str | Path) -> None:
+        """Refuse a folder that can neither be opened nor become a store, without touching it.
+
+        Raises:
+            StoreError: The folder holds something else, or a store of a newer version.
+        """
+        path = Path(root).absolute()
+        if (path / MARKER).is_file():
+            cls.open(path)
+        elif path.exists() and not _is_empty(path):
+            raise StoreError(_foreign(path))
+
+    @classmethod
     def create(cls, root: str | Path) -> Store:
         """Open a store, or make one in a folder that is missing or empty.
 
@@ -66,8 +79,7 @@ class Store:
             if path.exists() and not _is_empty(path):
                 if (path / MARKER).is_file():  # a rival has made it since
                     return cls.open(path)
-                message = f"{str(path)!r} is not a store and not empty; name an empty or a new folder with --store"
-                raise StoreError(message)
+                raise StoreError(_foreign(path))
             path.mkdir(parents=True, exist_ok=True)
             temporary = path / f".{MARKER}.{os.getpid()}"
             temporary.write_text(json.dumps({"schema_version": SCHEMA_VERSION}) + "\n", encoding="utf-8")
@@ -172,6 +184,10 @@ class Store:
         wanted = adds.select(["path", "size_bytes", "num_records", f"partition.{BATCH_ID}"])
         named = wanted.rename_columns(["path", "size_bytes", "num_records", BATCH_ID])
         return named.sort_by([(BATCH_ID, "ascending"), ("path", "ascending")])
+
+
+def _foreign(path: Path) -> str:
+    return f"{str(path)!r} is not a store and not empty; name an empty or a new folder with --store"
 
 
 def _is_empty(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
 from flows.console import dead_letters_text, out, out_json, say, table
 from flows.prefect_setup import quiet_prefect
-from pipelines.sources import list_sources
+from flows.stages import check_inputs
 
 if TYPE_CHECKING:
     from flows.cli import Call
@@ -29,7 +29,7 @@ def run(call: Call) -> int:
 
 def run_here(store: str, config: NightlyConfig, beam_args: tuple[str, ...] = ()) -> NightlyOutcome:
     """The nightly flow in this process, on the Prefect server of PREFECT_API_URL, or on one that lives as long."""
-    list_sources(config.sources, refuse=config.refuse, store=store)  # a wrong path is told before Prefect starts
+    check_inputs(config, store)  # what is wrong is told before Prefect starts
     quiet_prefect()
     say("starting Prefect")
     from prefect import flow

@@ -17,8 +17,8 @@ from features.errors import ConfigError, TriptychError
 from flows.cli import EXIT_DONE
 from flows.console import say
 from flows.prefect_setup import quiet_prefect
+from flows.stages import check_inputs
 from pipelines.options import option_fields
-from pipelines.sources import list_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +32,9 @@ _POLL_SECONDS = 0.5
 def run(call: Call) -> int:
     """Serve until interrupted."""
     if call.config.sources:
-        list_sources(call.config.sources, refuse=call.config.refuse, store=call.store)
+        check_inputs(call.config, call.store)
     _check_cron(call.arguments.cron)
-    quiet_prefect()
+    quiet_prefect("INFO")
     with _server(call.arguments.port) as api_url:
         say(f"serving the deployment nightly/triptych on {api_url} (UI: {api_url.removesuffix('/api')})")
         say(f"schedule {call.arguments.cron!r} (UTC); stop with Ctrl-C")

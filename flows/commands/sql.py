@@ -30,8 +30,9 @@ def run(call: Call) -> int:
             names = [column[0] for column in result.description or ()]
             rows = result.fetchall()
         except duckdb.Error as error:
+            reason = " ".join(str(error).split())
             message = (
-                f"DuckDB refused {call.arguments.query!r} ({error}); tables: {', '.join(store.tables()) or 'none'}"
+                f"DuckDB refused {call.arguments.query!r} ({reason}); tables: {', '.join(store.tables()) or 'none'}"
             )
             raise ConfigError(message) from error
     if call.arguments.json:
