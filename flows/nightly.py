@@ -57,7 +57,7 @@ def label_task(store: Store, label_set: str, path: str, run_id: str) -> str:
     """Load the labels."""
     loaded = load_labels(store, label_set, Path(path), run_id=run_id)
     left_out = f", {len(loaded.skipped)} left out ({'; '.join(loaded.skipped)})" if loaded.skipped else ""
-    return f"{loaded.num_labels} labels, {loaded.num_changed} rows changed{left_out}"
+    return f"{loaded.num_labels} labels, {loaded.num_changed} rows written{left_out}"
 
 
 @task(name="train", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)

@@ -31,5 +31,5 @@ def run(call: Call) -> int:
         return EXIT_DONE
     for skipped in loaded.skipped:
         out(f"left out {skipped}")
-    out(f"{loaded.num_labels} labels in labels/{label_set}, {loaded.num_changed} rows changed")
+    out(f"{loaded.num_labels} labels in labels/{label_set}, {loaded.num_changed} rows written")
     return EXIT_DONE
