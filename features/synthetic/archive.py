@@ -33,8 +33,8 @@ _KEPT_OF_TRUNCATED = 0.6  # the index stands at the end of an MP4, so what is le
 
 
 NOTE = (
-    "These clips are synthetic: drawn faces, made-up sounds and sentences. A few dozen show the plumbing, not that fusion "
-    "helps: that is claimed only where the interval of the gain lies above 0."
+    "These clips are synthetic: drawn faces, made-up sounds and sentences. A few dozen show the plumbing, not that "
+    "fusion helps: that is claimed only where the interval of the gain lies above 0."
 )
 """What every report over a synthetic archive says."""
 
