@@ -85,7 +85,7 @@ class Store:
             temporary.write_text(json.dumps({"schema_version": SCHEMA_VERSION}) + "\n", encoding="utf-8")
             temporary.replace(path / MARKER)
         except OSError as error:
-            message = f"cannot make a store at {str(path)!r} ({error.strerror}); name a folder that may be written"
+            message = f"cannot make a store at {str(path)!r} ({error.strerror}); name a writable one with --store"
             raise StoreError(message) from error
         return cls(str(path))
 
