@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _MICROSECONDS = 1_000_000
 
@@ -16,6 +17,35 @@ def say(text: str) -> None:
     """A line of progress."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress of one wave: a bar on a terminal, else a line as it begins.
+
+    Args:
+        label: What goes on.
+        total: Media to do.
+
+    Yields:
+        A function to call with the media done so far.
+    """
+    if not sys.stderr.isatty():
+        say(label)
+        yield _ignore
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar = bars.add_task(label, total=total)
+        yield lambda done: bars.update(bar, completed=min(done, total))
+        bars.update(bar, completed=total)
+
+
+def _ignore(done: int) -> None:
+    del done
 
 
 def out(text: str) -> None:

@@ -15,12 +15,14 @@ from features.store import Store
 from features.store.labels import load_labels
 from features.store.models import find_model, list_models
 from flows import stages
+from flows.console import progress
 from flows.forms import with_parameters_of
 from flows.outcome import NightlyOutcome, StageOutcome
 from flows.report.collect import collect
 from flows.report.render import write_report
 from flows.training import train_recipe, why_not_train
 from pipelines.options import NightlyConfig, config_from_mapping
+from pipelines.reading import num_media
 from pipelines.supervise import WaveError, run_wave
 from pipelines.waves import Summary, Wave
 
@@ -48,8 +50,8 @@ def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any
 @task(name="wave", task_run_name="{label}", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)
 def run_wave_task(label: str, wave: Wave, config: NightlyConfig, beam_args: list[str]) -> Summary:
     """One Beam run, supervised."""
-    del label
-    return run_wave(wave, config, beam_args)
+    with progress(label, num_media(Store.open(wave.store), wave)) as tell:
+        return run_wave(wave, config, beam_args, on_progress=tell)
 
 
 @task(name="label", retries=1, retry_delay_seconds=5, retry_condition_fn=_is_worth_retrying)
@@ -91,9 +93,7 @@ class _Run:
         started_at, summary, status = datetime.now(UTC), Summary.none(), "failed"
         try:
             for number, wave in enumerate(waves, start=1):
-                targets = f" of {', '.join(wave.targets)}" if stage == "extract" else ""
-                label = f"{stage}, wave {number}{targets}: {len(wave.batch_ids)} batches"
-                self.say(label)
+                label = stages.wave_label(stage, number, wave)
                 summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
             status = "done"
         finally:

@@ -117,6 +117,12 @@ def plan_score(config: RunConfig, store: Store, ref: ModelRef, run_id: str) -> I
         yield Wave(store.root, "score", wave, run_id, (ref.key,))
 
 
+def wave_label(stage: str, number: int, wave: Wave) -> str:
+    """What a wave does, in a line."""
+    targets = f" of {', '.join(wave.targets)}" if wave.stage == "extract" else ""
+    return f"{stage}, wave {number}{targets}: {len(wave.batch_ids)} batches"
+
+
 def record_run(
     store: Store, run_id: str, command: str, stage: str, started_at: datetime, summary: Summary, status: str = "done"
 ) -> None:

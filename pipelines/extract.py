@@ -67,11 +67,15 @@ class ExtractorHandler(ModelHandler[BatchInput, BatchOutput, Any]):  # type: ign
     ) -> Iterator[BatchOutput]:
         """One output a batch."""
         del inference_args
-        extractor = get_extractor(self._name)
+        extractor, beat = get_extractor(self._name), Heartbeat()
         for given in batch:
-            found = extract_media(
-                extractor, model, given.medias, batch_size=self._batch_size or None, on_progress=Heartbeat()
-            )
+            found = []
+            for one in extract_media(
+                extractor, model, given.medias, batch_size=self._batch_size or None, on_progress=beat
+            ):
+                found.append(one)
+                beat.done()
+            beat.done(len(given.skipped))
             skipped = [Extracted(media_id, "skipped", (), None, "use refused") for media_id in given.skipped]
             yield BatchOutput(given.batch_id, (*found, *skipped))
 

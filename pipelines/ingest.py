@@ -119,6 +119,7 @@ def ingest_batch(store: Store, batch: PlannedBatch, wave: Wave, options: DecodeO
             decoded = _ingest_source(source, seen, options, outcomes, beat)
             if decoded is not None:
                 _write_decoded(writers, *decoded)
+            beat.done()
     yield from (writer.record for writer in writers if writer.record is not None)
     yield write_file(store, "source_results", batch.batch_id, table_of("source_results", outcomes.results))
     yield write_file(store, "media", batch.batch_id, table_of("media", outcomes.media))

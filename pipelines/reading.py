@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from features.spec import FeatureSpec
     from features.store import Store
     from features.store.models import ModelRef
+    from pipelines.waves import Wave
+
+
+def num_media(store: Store, wave: Wave) -> int:
+    """Media that a wave has to do, from a log alone; of each target, where there are several."""
+    table = "sources" if wave.stage == "ingest" else "media"
+    wanted = set(wave.batch_ids)
+    rows = store.files(table).select([BATCH_ID, "num_records"]).to_pylist()
+    in_wave = sum(int(row["num_records"]) for row in rows if row[BATCH_ID] in wanted)
+    return in_wave * max(1, len(wave.targets))
 
 
 class BatchTables(NamedTuple):

@@ -59,6 +59,7 @@ class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type:
                 transcripts_sources=best_sources(given.transcripts),
                 transcripts=given.transcripts,
             )
+            beat.done(given.media.num_rows)
             yield BatchScores(given.batch_id, rows)
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ class Failure(NamedTuple):
 
 
 class Heartbeat:
-    """Touches the wave's heartbeat file, at most twice a second."""
+    """Signs of life in the wave's heartbeat file: its time of change, and a byte a media that is done."""
 
     def __init__(self) -> None:
         name = os.environ.get(HEARTBEAT)
@@ -43,11 +43,17 @@ class Heartbeat:
         self._last = 0.0
 
     def __call__(self) -> None:
-        """Tell the supervisor that work goes on."""
+        """Tell the supervisor that work goes on; at most twice a second."""
         now = time.monotonic()
         if self._path is not None and now - self._last >= _BEAT_SECONDS:
             self._path.touch()
             self._last = now
+
+    def done(self, count: int = 1) -> None:
+        """Tell the supervisor that media are done."""
+        if self._path is not None:
+            with self._path.open("ab") as file:
+                file.write(b"." * count)
 
 
 def write_failures(store: Store, batch_id: str, failures: Sequence[Failure], wave: Wave) -> Iterator[FileRecord]:

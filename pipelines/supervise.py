@@ -53,6 +53,7 @@ def run_wave(
     beam_args: Sequence[str] = (),
     *,
     on_attempt: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Summary:
     """Run a wave in a supervised child, again when it dies or hangs.
 
@@ -61,6 +62,8 @@ def run_wave(
         config: How to run it; passed to the job.
         beam_args: Beam's own options.
         on_attempt: Called with the attempt's number and the child's process id.
+        on_progress: Called now and then with the media that the attempt has done (of each target, where there are
+            several).
 
     Returns:
         What is committed of the wave's batches.
@@ -71,7 +74,7 @@ def run_wave(
     """
     reasons = []
     for attempt in range(1, config.wave_attempts + 1):
-        ended = _attempt(wave, config, beam_args, attempt, on_attempt)
+        ended = _attempt(wave, config, beam_args, attempt, on_attempt, on_progress or _ignore)
         if ended.summary is not None:
             return ended.summary
         reasons.append(ended.reason)
@@ -90,6 +93,7 @@ def _attempt(
     beam_args: Sequence[str],
     attempt: int,
     on_attempt: Callable[[int, int], None] | None,
+    on_progress: Callable[[int], None],
 ) -> _Ended:
     with tempfile.TemporaryDirectory(prefix="triptych-wave-") as scratch:
         folder = Path(scratch)
@@ -107,16 +111,24 @@ def _attempt(
         try:
             if on_attempt:
                 on_attempt(attempt, child.pid)
-            stalled = _watch(child, folder / "heartbeat", config.stall_seconds)
+            stalled = _watch(child, folder / "heartbeat", config.stall_seconds, on_progress)
         finally:
             _kill_group(child)
         return _ended(folder, child.returncode, stalled, config.stall_seconds)
 
 
-def _watch(child: subprocess.Popen[bytes], heartbeat: Path, stall_seconds: int) -> bool:
+def _ignore(num_media: int) -> None:
+    del num_media
+
+
+def _watch(
+    child: subprocess.Popen[bytes], heartbeat: Path, stall_seconds: int, on_progress: Callable[[int], None]
+) -> bool:
     """Wait for the child; True where its heartbeat stopped first."""
     while child.poll() is None:
-        if time.time() - heartbeat.stat().st_mtime > stall_seconds:
+        life = heartbeat.stat()
+        on_progress(life.st_size)
+        if time.time() - life.st_mtime > stall_seconds:
             return True
         time.sleep(_POLL_SECONDS)
     return False

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from flows import stages
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
-from flows.console import dead_letters_text, out, out_json, say, table
+from flows.console import dead_letters_text, out, out_json, progress, table
+from pipelines.reading import num_media
 from pipelines.supervise import run_wave
 from pipelines.waves import Summary
 
@@ -24,9 +25,8 @@ def run_waves(call: Call, store: Store, stage: str, waves: Iterable[Wave], run_i
     """Run waves one after the other, telling progress; a row in `runs` at the end."""
     started_at, summary = datetime.now(UTC), Summary.none()
     for number, wave in enumerate(waves, start=1):
-        targets = f" {', '.join(wave.targets)}" if wave.targets else ""
-        say(f"{stage}{targets}: wave {number}, {len(wave.batch_ids)} batches")
-        summary = summary.plus(run_wave(wave, call.config, call.beam_args))
+        with progress(stages.wave_label(stage, number, wave), num_media(store, wave)) as tell:
+            summary = summary.plus(run_wave(wave, call.config, call.beam_args, on_progress=tell))
     if summary.num_batches:
         stages.record_run(store, run_id, call.arguments.command, stage, started_at, summary)
     return summary
