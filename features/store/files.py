@@ -53,6 +53,7 @@ class BatchWriter:
         self._path: Path = store.table_path(table) / self._relative
         self._num_rows = 0
         self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
         self.record: FileRecord | None = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,8 @@ class BatchWriter:
         check_rows(self._table, rows)
         self._waiting.append(rows)
         self._num_rows += rows.num_rows
-        if sum(part.nbytes for part in self._waiting) < _ROW_GROUP_BYTES:
+        self._waiting_bytes += rows.nbytes
+        if self._waiting_bytes < _ROW_GROUP_BYTES:
             return
         try:
             self._flush()
@@ -84,6 +86,7 @@ class BatchWriter:
             rows = pa.concat_tables(self._waiting)
             self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
             self._waiting.clear()
+            self._waiting_bytes = 0
 
     def __enter__(self) -> Self:
         return self
