@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
 from features.store.plan import Source
-from features.transcripts.sidecars import group_sidecars
+from features.transcripts.sidecars import SIDECAR_SUFFIXES, group_sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -75,7 +75,10 @@ def _expand(name: str, store: str) -> list[str]:
         return found
     if path.is_file():
         return [_absolute(path)]
-    matches = [match for match in glob.iglob(str(path), recursive=True) if Path(match).is_file()]  # noqa: PTH207 - absolute patterns
+    entries = glob.iglob(str(path), recursive=True)  # noqa: PTH207 - the pattern may be absolute
+    matches = [
+        match for match in entries if Path(match).is_file() and Path(match).suffix.lower() not in SIDECAR_SUFFIXES
+    ]
     if matches:
         return [_absolute(match) for match in matches]
     kind = "no file matches the glob" if glob.has_magic(name) else "there is no file or folder"

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from features.records import Utterance
 
-_SUFFIXES = frozenset({".srt", ".vtt"})
+SIDECAR_SUFFIXES = frozenset({".srt", ".vtt"})
+"""Suffixes of subtitle files that stand beside a media."""
+
 _LANGUAGE_SUFFIX = re.compile(
     r"\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)(?:\.(?:forced|sdh|cc|default))?$", re.IGNORECASE
 )
@@ -49,8 +51,8 @@ def group_sidecars(files: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
         unless there is a `talk.en.mp4`.
     """
     files = list(files)
-    subtitles = sorted(file for file in files if file.suffix.lower() in _SUFFIXES)
-    others = {file.with_suffix("") for file in files if file.suffix.lower() not in _SUFFIXES}
+    subtitles = sorted(file for file in files if file.suffix.lower() in SIDECAR_SUFFIXES)
+    others = {file.with_suffix("") for file in files if file.suffix.lower() not in SIDECAR_SUFFIXES}
     groups: defaultdict[Path, list[Path]] = defaultdict(list)
     for subtitle in subtitles:
         stem = subtitle.with_suffix("")
