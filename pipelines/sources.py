@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from features.transcripts.sidecars import SIDECAR_SUFFIXES, group_sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+_LOG = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -44,6 +47,8 @@ VIDEO_SUFFIXES = frozenset(
 def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str = "") -> tuple[Source, ...]:
     """Sources that folders (searched through), globs and files name, sorted by path, each once.
 
+    What cannot be listed - a folder or file without rights, a name that is not UTF-8 - is left out with a warning.
+
     Args:
         given: As the user wrote them.
         refuse: Globs of sources whose use was refused; matched against the path and the file's name.
@@ -57,7 +62,8 @@ def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str
         raise ConfigError(message)
     paths = sorted({path for name in given for path in _expand(name, store)})
     sidecars = _sidecars({Path(path).parent for path in paths})
-    return tuple(_source(path, sidecars.get(Path(path).with_suffix(""), ()), refuse) for path in paths)
+    sources = (_source(path, sidecars.get(Path(path).with_suffix(""), ()), refuse) for path in paths)
+    return tuple(source for source in sources if source is not None)
 
 
 def _sidecars(folders: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
@@ -92,7 +98,7 @@ def _absolute(path: str | Path) -> str:
 
 
 def _search(folder: str, store: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_warn):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and str(Path(parent, f)) != store)
         for name in files:
             path = Path(parent, name)
@@ -100,16 +106,20 @@ def _search(folder: str, store: str) -> Iterator[str]:
                 yield str(path)
 
 
-def _source(path: str, sidecars: Sequence[Path], refuse: Iterable[str]) -> Source:
+def _warn(error: OSError) -> None:
+    _LOG.warning("left out %a (%s); check its rights", error.filename, error.strerror)
+
+
+def _source(path: str, sidecars: Sequence[Path], refuse: Iterable[str]) -> Source | None:
     try:
         status = Path(path).stat()
         path.encode()
     except OSError as error:
-        message = f"cannot look at {path!r} ({error.strerror}); check its rights, or leave it out"
-        raise ConfigError(message) from error
-    except UnicodeEncodeError as error:
-        message = f"the name {path!r} is not UTF-8; rename the file"
-        raise ConfigError(message) from error
+        _warn(error)
+        return None
+    except UnicodeEncodeError:
+        _LOG.warning("left out %a: its name is not UTF-8; rename the file", path)
+        return None
     refused = any(fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(Path(path).name, pattern) for pattern in refuse)
     consent = "refused" if refused else "unstated"
     return Source(path, status.st_size, status.st_mtime_ns // 1000, tuple(map(str, sidecars)), consent)
