@@ -16,7 +16,7 @@ from features.store.labels import read_label_file
 from features.store.plan import BatchLimits, waves
 from features.store.rows import table_of
 from pipelines.reading import feature_keys, inputs_of
-from pipelines.sources import list_sources
+from pipelines.sources import check_sources, list_sources
 from pipelines.waves import Summary, Wave
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def check_inputs(config: NightlyConfig, root: str) -> None:
     Raises:
         TriptychError: A source, the store, the recipe, an extractor, the labels or the report's folder is wrong.
     """
-    list_sources(config.sources, refuse=config.refuse, store=root)
+    check_sources(config.sources, store=root)
     load_recipe(config.recipe)
     chosen_extractors(config.extractors)
     if config.labels:

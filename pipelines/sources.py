@@ -57,9 +57,7 @@ def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str
     Raises:
         ConfigError: A path does not exist, or a folder or glob holds no video.
     """
-    if not given:
-        message = "no source was named; name folders, globs or files: triptych ingest VIDEOS/"
-        raise ConfigError(message)
+    check_sources(given, store=store)
     paths = sorted({path for name in given for path in _expand(name, store)})
     sidecars = _sidecars({Path(path).parent for path in paths})
     sources = (_source(path, sidecars.get(Path(path).with_suffix(""), ()), refuse) for path in paths)
@@ -71,25 +69,37 @@ def _sidecars(folders: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
     return group_sidecars(Path(entry.path) for folder in sorted(folders) for entry in os.scandir(folder))
 
 
-def _expand(name: str, store: str) -> list[str]:
+def check_sources(given: Sequence[str], *, store: str = "") -> None:
+    """Refuse sources that name nothing; each is looked at up to its first file only.
+
+    Raises:
+        ConfigError: As `list_sources`.
+    """
+    if not given:
+        message = "no source was named; name folders, globs or files: triptych ingest VIDEOS/"
+        raise ConfigError(message)
+    for name in given:
+        if next(_expand(name, store), None) is None:
+            raise ConfigError(_nothing_there(name))
+
+
+def _expand(name: str, store: str) -> Iterator[str]:
     path = Path(name).expanduser()
     if path.is_dir():
-        found = list(_search(_absolute(path), store))
-        if not found:
-            message = f"the folder {name!r} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); name another"
-            raise ConfigError(message)
-        return found
-    if path.is_file():
-        return [_absolute(path)]
-    entries = glob.iglob(str(path), recursive=True)  # noqa: PTH207 - the pattern may be absolute
-    matches = [
-        match for match in entries if Path(match).is_file() and Path(match).suffix.lower() not in SIDECAR_SUFFIXES
-    ]
-    if matches:
-        return [_absolute(match) for match in matches]
+        yield from _search(_absolute(path), _absolute(store) if store else "")
+    elif path.is_file():
+        yield _absolute(path)
+    else:
+        for match in glob.iglob(str(path), recursive=True):  # noqa: PTH207 - the pattern may be absolute
+            if Path(match).is_file() and Path(match).suffix.lower() not in SIDECAR_SUFFIXES:
+                yield _absolute(match)
+
+
+def _nothing_there(name: str) -> str:
+    if Path(name).expanduser().is_dir():
+        return f"the folder {name!r} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); name another"
     kind = "no file matches the glob" if glob.has_magic(name) else "there is no file or folder"
-    message = f"{kind} {name!r}; check the path (the working folder is {str(Path.cwd())!r})"
-    raise ConfigError(message)
+    return f"{kind} {name!r}; check the path (the working folder is {str(Path.cwd())!r})"
 
 
 def _absolute(path: str | Path) -> str:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import av
-import numpy as np
 import pytest
 
 from features.errors import DecodeError, MissingStreamError
 from features.media.decode import decode_media
-from features.media.pictures import decode_jpeg
-from features.media.sound import join_sound
 from tests.media.generate import (
     SECOND,
     Sound,
-    grey_of,
     steady,
     tone,
     write_media,
@@ -23,22 +19,6 @@ from tests.media.generate import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from features.records import DecodedMedia, Frame
-
-
-def _times(frames: tuple[Frame, ...]) -> list[int]:
-    return [frame.t_us for frame in frames]
-
-
-def _greys(decoded: DecodedMedia) -> list[float]:
-    return [grey_of(decode_jpeg(frame.jpeg)) for frame in decoded.frames]
-
-
-def _onset_us(decoded: DecodedMedia) -> int:
-    start_us, samples = join_sound(decoded.audio)
-    loud = np.flatnonzero(np.abs(samples) > 0.1)
-    return start_us + int(loud[0]) * SECOND // 16_000
 
 
 @pytest.mark.parametrize("content", [b"", b"FLV", b"no media at all " * 100, bytes(4096)])
