@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -22,6 +22,14 @@ MARKER = "triptych-store.json"
 """File that tells a store from any other folder, and states its schema version."""
 
 _CHECKPOINT_INTERVAL = "100"
+
+
+class TableSize(NamedTuple):
+    """Rows, batches and bytes of a table."""
+
+    num_rows: int
+    num_batches: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +209,16 @@ def _has_entry(log: Path) -> bool:
             return any(entry.name.endswith((".json", ".parquet")) for entry in entries)
     except FileNotFoundError:
         return False
+
+
+def count_rows(store: Store, table: str) -> TableSize:
+    """How much a table holds, from its log alone."""
+    files = store.files(table)
+    return TableSize(
+        sum(files["num_records"].to_pylist()),
+        len(set(files[BATCH_ID].to_pylist())),
+        sum(files["size_bytes"].to_pylist()),
+    )
 
 
 def _is_table(name: str) -> bool:

@@ -6,12 +6,12 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import soundfile
 
 from features.errors import ConfigError
 from features.identity import MICROSECONDS, media_id_of_parts
+from features.media.pictures import encode_jpeg
 from features.records import AudioChunk, Frame, MediaRows, Utterance
 from features.synthetic import samples
 from features.synthetic.sounds import SAMPLE_RATE_HZ
@@ -85,13 +85,12 @@ def _frame(picture: Picture, second: int) -> Frame:
     t_us, half = second * MICROSECONDS, MICROSECONDS // 2
     last = second == _NUM_FRAMES - 1
     height, width = picture.shape[:2]
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return Frame(
         t_us=t_us,
         duration_us=MICROSECONDS,
         valid_start_us=max(0, t_us - half),
         valid_end_us=_DURATION_US if last else t_us + half,
-        jpeg=jpeg.tobytes(),
+        jpeg=encode_jpeg(picture, _JPEG_QUALITY),
         width=width,
         height=height,
     )

@@ -10,6 +10,7 @@ from features.errors import ConfigError
 from features.fusion.checkpoint import load_model
 from features.store import Store, read_table
 from features.store.models import find_model, model_folder
+from features.store.store import count_rows
 from features.synthetic.archive import NOTE, make_archive
 from flows.cli import EXIT_DONE
 from flows.commands.nightly import run_here
@@ -72,4 +73,4 @@ def _counts(store: Store) -> list[tuple[str, int]]:
 
 def store_rows(store: Store, name: str) -> int:
     """Rows of a table, from its log."""
-    return sum(store.files(name)["num_records"].to_pylist()) if store.has(name) else 0
+    return count_rows(store, name).num_rows if store.has(name) else 0

@@ -8,11 +8,13 @@ from features.errors import TriptychError
 from features.extractors.registry import extractor_names, get_extractor
 from features.store import Store, read_table, unfinished_batches
 from features.store.models import list_models
+from features.store.store import count_rows
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
 from flows.console import dead_letters_text, out, out_json, size_text, table
 
 if TYPE_CHECKING:
-    from flows.cli import Call
+    from features.store.store import count_rows
+from flows.cli import Call
 
 
 def run(call: Call) -> int:
@@ -33,13 +35,8 @@ def run(call: Call) -> int:
 
 
 def _table(store: Store, name: str) -> dict[str, Any]:
-    files = store.files(name)
-    return {
-        "table": name,
-        "rows": sum(files["num_records"].to_pylist()),
-        "batches": len(set(files["batch_id"].to_pylist())),
-        "size_bytes": sum(files["size_bytes"].to_pylist()),
-    }
+    size = count_rows(store, name)
+    return {"table": name, "rows": size.num_rows, "batches": size.num_batches, "size_bytes": size.size_bytes}
 
 
 def _stages(store: Store) -> list[dict[str, Any]]:

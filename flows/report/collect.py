@@ -16,6 +16,7 @@ from features.media.pictures import decode_jpeg, encode_jpeg, fit
 from features.schema import BATCH_ID
 from features.store import read_table
 from features.store.models import ModelRef, find_model, list_models, model_folder
+from features.store.store import count_rows
 from features.synthetic.archive import NOTE, is_synthetic
 from flows.report.data import (
     CoverageRow,
@@ -75,9 +76,7 @@ def _notes(media: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _count(store: Store, name: str) -> TableCount:
-    files = store.files(name)
-    rows, sizes = sum(files["num_records"].to_pylist()), sum(files["size_bytes"].to_pylist())
-    return TableCount(name, rows, len(set(files[BATCH_ID].to_pylist())), sizes)
+    return TableCount(name, *count_rows(store, name))
 
 
 def _coverage(store: Store, name: str) -> CoverageRow:
