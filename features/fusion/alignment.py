@@ -1,4 +1,4 @@
-"""Alignment: feature rows at their own rates, pooled into one vector a segment."""
+"""Alignment: feature rows at their own rates, pooled into one vector a segment, or padded into one sequence."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import ModelError
+from features.errors import ConfigError, ModelError
+from features.fusion.overlaps import NEAREST_WITHIN_US, Overlaps, find_overlaps, pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-NEAREST_WITHIN_US = 500_000
-"""How far a row may be from a segment that overlaps none, to stand in for it."""
+__all__ = ["NEAREST_WITHIN_US", "POOLS", "Pooled", "Sequences", "pad_by_overlap", "pool_by_overlap", "width_of"]
+
+POOLS = ("mean", "max", "std", "last")
+"""Ways to make one vector of the rows that overlap a segment."""
+
+_PIECE_VALUES = 1 << 18  # numbers that are pooled together: as float64 they stay in the cache
 
 
 class Pooled(NamedTuple):
@@ -32,54 +39,86 @@ class Pooled(NamedTuple):
     nearest: NDArray[np.bool_]
 
 
-class _Rows(NamedTuple):
-    """One media's rows, or all: times [num_rows] in microseconds, vectors [num_rows, num_values]."""
+class Sequences(NamedTuple):
+    """One padded sequence a segment.
 
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
+    Attributes:
+        values: Float32, shape [num_segments, max_len, num_values]; zeros from `length` on.
+        length: Int64, shape [num_segments]; rows that are there, 0 where absent.
+        present: Bool, shape [num_segments].
+        nearest: Bool, shape [num_segments]; the nearest row stands in, for no row overlaps the segment.
+    """
+
     values: NDArray[np.float32]
+    length: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    nearest: NDArray[np.bool_]
 
 
 def pool_by_overlap(segments: pa.Table, rows: pa.Table, shape: tuple[int, ...], how: str = "mean") -> Pooled:
     """Pool a feature's rows into segments.
 
-    The mean is weighted by each row's overlap with the segment; the maximum is over the rows that overlap it. A
-    segment that overlaps none takes the nearest row within 0.5 s of its own media, flagged. A pooled vector that
-    is not finite counts as absent.
+    Mean and standard deviation (of the population) are weighted by each row's overlap with the segment; the maximum
+    is over the rows that overlap it, and `last` is the one of them that starts last. A segment that overlaps none
+    takes the nearest row within 0.5 s of its own media, flagged. A pooled vector that is not finite counts as absent.
 
     Args:
         segments: Columns media_id, start_us, end_us.
         rows: Rows of a feature table, in any order.
         shape: Shape of one vector.
-        how: `mean` or `max`.
+        how: One of `POOLS`.
 
     Returns:
         A vector a segment, in the order of `segments`.
 
     Raises:
+        ConfigError: There is no such way to pool.
         ModelError: A vector does not have the shape.
     """
-    count, width = segments.num_rows, math.prod(shape)
-    pooled = Pooled(np.zeros((count, width), np.float32), np.zeros(count, bool), np.zeros(count, bool))
-    names = pc.unique(segments["media_id"])
-    codes = _codes(segments["media_id"], names)
-    row_codes = _codes(rows["media_id"], names)
-    kept = np.flatnonzero(row_codes >= 0)
-    vectors = _vectors(rows, width)
-    start, end = _times(rows, "start_us"), _times(rows, "end_us")
-    kept = kept[np.lexsort((end[kept], start[kept], row_codes[kept]))]
-    bounds = np.searchsorted(row_codes[kept], np.arange(len(names) + 1))
-    by_media = np.argsort(codes, kind="stable")
-    segment_bounds = np.searchsorted(codes[by_media], np.arange(len(names) + 1))
-    first, last = _times(segments, "start_us"), _times(segments, "end_us")
-    for code in range(len(names)):
-        own = kept[bounds[code] : bounds[code + 1]]
-        if len(own):
-            targets = by_media[segment_bounds[code] : segment_bounds[code + 1]]
-            _pool_media(_Rows(start[own], end[own], vectors[own]), first[targets], last[targets], targets, how, pooled)
-    pooled.present[:] &= np.isfinite(pooled.values).all(axis=1)
-    pooled.values[~pooled.present] = 0
-    return pooled
+    if how not in POOLS:
+        message = f"there is no way to pool {how!r}; write one of {', '.join(POOLS)}"
+        raise ConfigError(message)
+    overlaps = find_overlaps(segments, rows)
+    vectors = _vectors(rows, math.prod(shape))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is masked below
+        values = _POOLS[how](vectors, overlaps)
+    present = (overlaps.counts > 0) & np.isfinite(values).all(axis=1)
+    values[~present] = 0
+    return Pooled(values, present, overlaps.nearest)
+
+
+def pad_by_overlap(segments: pa.Table, rows: pa.Table, shape: tuple[int, ...], max_len: int) -> Sequences:
+    """The rows that overlap each segment, in order of time, the first `max_len` of them.
+
+    A segment that overlaps none takes the nearest row within 0.5 s of its own media, flagged. A sequence that is not
+    finite counts as absent.
+
+    Args:
+        segments: Columns media_id, start_us, end_us.
+        rows: Rows of a feature table, in any order.
+        shape: Shape of one vector.
+        max_len: Rows that a sequence holds at most; at least 1.
+
+    Returns:
+        A sequence a segment, in the order of `segments`.
+
+    Raises:
+        ConfigError: `max_len` is less than 1.
+        ModelError: A vector does not have the shape.
+    """
+    if max_len < 1:
+        message = f"a sequence cannot hold {max_len} rows; give a max_len of at least 1"
+        raise ConfigError(message)
+    overlaps = find_overlaps(segments, rows)
+    vectors = _vectors(rows, math.prod(shape))
+    segment = overlaps.segment
+    rank = np.arange(len(segment)) - overlaps.bounds[segment]
+    kept = rank < max_len
+    values = np.zeros((len(overlaps.nearest), max_len, vectors.shape[1]), np.float32)
+    values[segment[kept], rank[kept]] = vectors[overlaps.row[kept]]
+    present = (overlaps.counts > 0) & np.isfinite(values).all(axis=(1, 2))
+    values[~present] = 0
+    return Sequences(values, np.where(present, np.minimum(overlaps.counts, max_len), 0), present, overlaps.nearest)
 
 
 def width_of(rows: pa.Table) -> int:
@@ -87,53 +126,85 @@ def width_of(rows: pa.Table) -> int:
     return len(rows["values"][0]) if rows.num_rows else 0
 
 
-def _pool_media(
-    rows: _Rows, first: NDArray[np.int64], last: NDArray[np.int64], targets: NDArray[np.int64], how: str, pooled: Pooled
-) -> None:
-    """Fill the targets with one media's rows, which are sorted by start."""
-    reach = np.maximum.accumulate(rows.end)  # the latest end so far, so that it is sorted too
-    low = np.searchsorted(reach, first, side="right")
-    high = np.searchsorted(rows.start, last, side="left")
-    for target, start, end, begin, stop in zip(targets, first, last, low, high, strict=True):
-        overlap = np.minimum(rows.end[begin:stop], end) - np.maximum(rows.start[begin:stop], start)
-        inside = np.flatnonzero(overlap > 0) + begin
-        if len(inside):
-            pooled.values[target] = _pool(rows.values[inside], overlap[inside - begin], how)
-            pooled.present[target] = True
-            continue
-        row = _nearest(rows, reach, start, end, stop)
-        if row >= 0:
-            pooled.values[target] = rows.values[row]
-            pooled.present[target] = pooled.nearest[target] = True
+class _Piece(NamedTuple):
+    """Pairs that are pooled together: `segments` of the result, and `rows` of `vectors`, split at `starts`."""
+
+    segments: slice
+    pairs: slice
+    starts: NDArray[np.int64]  # of each segment among the piece's pairs, and the end
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
 
 
-def _pool(values: NDArray[np.float32], overlap: NDArray[np.int64], how: str) -> NDArray[np.float32]:
-    """Pool [num_rows, num_values] to [num_values]; in float64, so that the order of rows does not show."""
-    if how == "max":
-        return np.asarray(values.max(axis=0), np.float32)
-    weights = overlap / overlap.sum()
-    return np.asarray(weights @ values.astype(np.float64), np.float32)
+def _pieces(vectors: NDArray[np.float32], overlaps: Overlaps) -> Iterator[_Piece]:
+    size = max(1, _PIECE_VALUES // max(1, vectors.shape[1]))
+    for begin, end in pieces(overlaps.bounds, size):
+        first = int(np.searchsorted(overlaps.bounds, begin, side="right")) - 1
+        last = int(np.searchsorted(overlaps.bounds, end, side="left"))
+        starts = np.clip(overlaps.bounds[first : last + 1], begin, end) - begin
+        rows = overlaps.row[begin:end]
+        low, high = int(rows.min()), int(rows.max()) + 1
+        if high - low <= 2 * len(rows):  # they stand together: no copy
+            yield _Piece(slice(first, last), slice(begin, end), starts, rows - low, vectors[low:high])
+        else:
+            yield _Piece(slice(first, last), slice(begin, end), starts, np.arange(len(rows)), vectors[rows])
 
 
-def _nearest(rows: _Rows, reach: NDArray[np.int64], start: int, end: int, stop: int) -> int:
-    """Index of the nearest row to a segment that overlaps none, or -1; `stop` rows start before its end."""
-    candidates = [stop] if stop < len(rows.start) else []
-    if stop:
-        candidates.insert(0, int(np.searchsorted(reach, reach[stop - 1])))  # the first to reach furthest
-    distances = [max(int(rows.start[row]) - end, start - int(rows.end[row]), 0) for row in candidates]
-    if not distances or min(distances) > NEAREST_WITHIN_US:
-        return -1
-    return candidates[int(np.argmin(distances))]
+def _sums(weights: NDArray[np.float64], piece: _Piece, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted sums of rows of `vectors` by segment, float64, so that the order of rows does not show."""
+    from scipy.sparse import csr_array  # slow to import, and recipes name `POOLS`
+
+    shape = (len(piece.starts) - 1, len(vectors))
+    return np.asarray(csr_array((weights[piece.pairs], piece.rows, piece.starts), shape=shape) @ vectors)
 
 
-def _codes(column: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int64]:
-    """Place of each value among the names, -1 where it is none of them."""
-    found = pc.index_in(column.cast(names.type), value_set=names)
-    return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
+def _weights(overlaps: Overlaps) -> NDArray[np.float64]:
+    """Share of each row in its segment's overlap."""
+    segment = overlaps.segment
+    totals = np.bincount(segment, weights=overlaps.overlap_us, minlength=len(overlaps.nearest))
+    return np.asarray(overlaps.overlap_us / totals[segment], np.float64)
 
 
-def _times(table: pa.Table, name: str) -> NDArray[np.int64]:
-    return np.asarray(table[name].to_numpy(), np.int64)
+def _means(vectors: NDArray[np.float32], overlaps: Overlaps, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.zeros((len(overlaps.nearest), vectors.shape[1]))
+    for piece in _pieces(vectors, overlaps):
+        result[piece.segments] += _sums(weights, piece, piece.vectors.astype(np.float64))
+    return result
+
+
+def _mean(vectors: NDArray[np.float32], overlaps: Overlaps) -> NDArray[np.float32]:
+    return _means(vectors, overlaps, _weights(overlaps)).astype(np.float32)
+
+
+def _std(vectors: NDArray[np.float32], overlaps: Overlaps) -> NDArray[np.float32]:
+    weights, segment = _weights(overlaps), overlaps.segment
+    mean = _means(vectors, overlaps, weights)
+    variance = np.zeros_like(mean)
+    for piece in _pieces(vectors, overlaps):
+        squares = np.square(piece.vectors[piece.rows] - mean[segment[piece.pairs]])
+        in_order = piece._replace(rows=np.arange(len(squares)))
+        variance[piece.segments] += _sums(weights, in_order, squares)
+    return np.sqrt(variance).astype(np.float32)
+
+
+def _max(vectors: NDArray[np.float32], overlaps: Overlaps) -> NDArray[np.float32]:
+    result = np.full((len(overlaps.nearest), vectors.shape[1]), -np.inf, np.float32)
+    for piece in _pieces(vectors, overlaps):
+        there = np.flatnonzero(np.diff(piece.starts))
+        found = np.maximum.reduceat(piece.vectors[piece.rows], piece.starts[there], axis=0)
+        there += piece.segments.start
+        result[there] = np.maximum(result[there], found)
+    return result
+
+
+def _last(vectors: NDArray[np.float32], overlaps: Overlaps) -> NDArray[np.float32]:
+    result = np.zeros((len(overlaps.nearest), vectors.shape[1]), np.float32)
+    there = np.flatnonzero(overlaps.counts)
+    result[there] = vectors[overlaps.row[overlaps.bounds[there + 1] - 1]]
+    return result
+
+
+_POOLS = {"mean": _mean, "max": _max, "std": _std, "last": _last}
 
 
 def _vectors(rows: pa.Table, width: int) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from features.errors import ConfigError
+from features.fusion.alignment import POOLS
 from features.fusion.segments import parse_segmentation
 from features.fusion.settings import Place, nearest, parse, setting
 
@@ -32,7 +33,7 @@ class RecipeFeature:
 
     name: str
     modality: str = setting(choices=("video", "audio", "text", "face", "voice"))
-    pool: str = setting("mean", choices=("mean", "max"))
+    pool: str = setting("mean", choices=POOLS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from features.errors import ConfigError
@@ -80,12 +81,7 @@ def segments_of(
         return _table(_spans(segmentation, "labels", labels, durations), durations)
     if kind == "utterances":
         return _table(_spans(segmentation, "transcripts", transcripts, durations), durations)
-    keys: list[SegmentKey] = []
-    for media_id, duration_us in durations.items():
-        step = window_us if kind == "window" else max(duration_us or 0, 1)
-        starts = range(0, duration_us or 0, step)
-        keys += [SegmentKey(media_id, start, min(start + step, duration_us or 0)) for start in starts]
-    return _table(keys, durations)
+    return _windows(durations, window_us if kind == "window" else None)
 
 
 def durations_of(media: pa.Table) -> dict[str, int | None]:
@@ -116,6 +112,17 @@ def keys_of(segments: pa.Table) -> list[SegmentKey]:
     """The rows of a table of segments."""
     columns = (segments[name].to_pylist() for name in SEGMENTS.names)
     return [SegmentKey(*row) for row in zip(*columns, strict=True)]
+
+
+def _windows(durations: dict[str, int | None], window_us: int | None) -> pa.Table:
+    """Windows side by side from 0 on, or the whole of each media."""
+    length = np.array([max(duration_us or 0, 0) for duration_us in durations.values()], np.int64)
+    step = np.maximum(length, 1) if window_us is None else np.full(len(length), window_us)
+    counts = -(-length // step)
+    media = np.repeat(np.arange(len(length)), counts)
+    start = (np.arange(len(media)) - np.repeat(np.cumsum(counts) - counts, counts)) * step[media]
+    ids = pa.array(list(durations), pa.string()).take(pa.array(media))
+    return pa.table([ids, start, np.minimum(start + step[media], length[media])], schema=SEGMENTS)
 
 
 def _spans(segmentation: str, name: str, rows: pa.Table | None, durations: dict[str, int | None]) -> list[SegmentKey]:
