@@ -9,8 +9,11 @@ from features.errors import SchemaError
 BATCH_ID = "batch_id"
 """Partition column of every table."""
 
-SCHEMA_VERSION = 1
-"""Version of the schemas in this file; a store of a newer one is refused."""
+SCHEMA_VERSION = 2
+"""Version of the schemas in this file; a store of a newer one is refused, one of an older one grows as it is written.
+
+1: the first. 2: `sources.attempt`, `tombstones.run_id`, checksums in file names.
+"""
 
 _WORDS = pa.list_(
     pa.struct(
@@ -37,6 +40,7 @@ SOURCES = _schema(
     ("consent", pa.string()),  # granted, refused, unstated: as planned
     ("config_fingerprint", pa.string()),  # of the ingest configuration
     ("planned_at", pa.timestamp("us", tz="UTC")),
+    ("attempt", pa.int32()),  # times that it has been planned, this one too; null (version 1): the first
 )
 
 SOURCE_RESULTS = _schema(
@@ -171,6 +175,7 @@ TOMBSTONES = _schema(
     ("media_id", pa.string()),
     ("uri_hash", pa.string()),  # keyed hash
     ("forgotten_at", pa.timestamp("us", tz="UTC")),
+    ("run_id", pa.string()),  # run that forgot it
 )
 
 _FIXED = {

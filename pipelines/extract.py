@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.ml.inference.base import ModelHandler, RunInference
@@ -13,16 +14,18 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from features.extractors.engine import Extracted, extract_media
 from features.extractors.registry import get_extractor
 from features.records import FeatureRow, MediaRows, Utterance
+from features.schema import BATCH_ID
 from features.store import Commit, FileRecord, Store, read_table, write_file
+from features.store.lineage import Lineage, read_lineage
 from features.store.media import read_record
 from features.store.rows import audio_of, feature_rows, frames_of, table_of, transcript_rows, utterances_of
 from features.transcripts.choice import best_text
-from pipelines.reading import extract_stage, transcripts_of
+from pipelines.reading import extract_stage, transcript_tables, transcripts_of
 from pipelines.sinks import CommitWave, Failure, Heartbeat, commit_tables, write_failures
 from pipelines.waves import Summary, Wave, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -96,15 +99,23 @@ def build(root: beam.Pipeline, config: ExtractConfig, wave: Wave) -> beam.PColle
 def _extract_with(
     root: beam.Pipeline, extractor: Extractor, config: ExtractConfig, wave: Wave
 ) -> beam.PCollection[FileRecord]:
-    name = extractor.spec.name
+    store, name = Store.open(wave.store), extractor.spec.name
+    lineage = lineage_of(store, extractor.spec, wave)
     return (
         root
-        | f"{name}:Batches" >> beam.Create(owed(Store.open(wave.store), extractor.spec, wave.batch_ids))
+        | f"{name}:Batches" >> beam.Create(owed(store, extractor.spec, wave))
         | f"{name}:Spread" >> beam.Reshuffle()
-        | f"{name}:ReadRows" >> beam.Map(read_batch, wave.store, name)
+        | f"{name}:ReadRows" >> beam.Map(read_batch, wave, name, lineage)
         | f"{name}:Infer" >> RunInference(ExtractorHandler(name, config.device, config.batch_size))
-        | f"{name}:WriteFiles" >> beam.FlatMap(write_batch, wave, name)
+        | f"{name}:WriteFiles" >> beam.FlatMap(write_batch, wave, name, lineage)
     )
+
+
+def lineage_of(store: Store, spec: FeatureSpec, wave: Wave) -> Lineage:
+    """What an extractor's files say of their making; its inputs are read at the versions that stand here."""
+    tables = transcript_tables(store) if spec.inputs == "transcripts" else (spec.inputs,)
+    inputs = store.versions(["media", *tables])
+    return wave.lineage(extract_stage(spec), fingerprint=spec.fingerprint, inputs=inputs)
 
 
 def run(config: ExtractConfig, wave: Wave, options: PipelineOptions) -> Summary:
@@ -121,20 +132,24 @@ def summary(store: Store, names: tuple[str, ...], batch_ids: tuple[str, ...]) ->
     return summarise(store, tuple(s.table for s in specs), batch_ids, tuple(extract_stage(s) for s in specs))
 
 
-def owed(store: Store, spec: FeatureSpec, batch_ids: Iterable[str]) -> list[str]:
-    """Batches among these that the extractor has not covered."""
-    return sorted(set(batch_ids) - store.batches(spec.coverage_table))
+def owed(store: Store, spec: FeatureSpec, wave: Wave) -> list[str]:
+    """Batches of the wave that the extractor has not covered; in a later generation: all."""
+    done = store.batches(spec.coverage_table) if wave.generation == 1 else frozenset()
+    return sorted(set(wave.batch_ids) - done)
 
 
-def read_batch(batch_id: str, root: str, name: str) -> BatchInput:
+def read_batch(batch_id: str, wave: Wave, name: str, lineage: Lineage) -> BatchInput:
     """Read what an extractor needs of a batch: its media, and the rows of the one table that it reads."""
-    store = Store.open(root)
+    store, versions = Store.open(wave.store), lineage.versions
     spec = get_extractor(name).spec
-    media = read_table(store, "media", batch_ids=[batch_id]).to_pylist()
-    rows = _input_rows(store, spec, batch_id)
+    media = read_table(store, "media", batch_ids=[batch_id], versions=versions).to_pylist()
+    rows = _input_rows(store, spec, batch_id, versions)
     starts = _slices(rows)
+    kept = kept_media(store, spec, batch_id) if wave.scope == "failed" else frozenset()
     medias, skipped = [], []
     for row in media:
+        if row["media_id"] in kept:
+            continue
         if row["consent"] == "refused":
             skipped.append(row["media_id"])
             continue
@@ -143,10 +158,16 @@ def read_batch(batch_id: str, root: str, name: str) -> BatchInput:
     return BatchInput(batch_id, tuple(medias), tuple(skipped))
 
 
-def _input_rows(store: Store, spec: FeatureSpec, batch_id: str) -> pa.Table:
+def kept_media(store: Store, spec: FeatureSpec, batch_id: str) -> frozenset[str]:
+    """Media of a batch that an extractor has covered without failing: a retry keeps their rows."""
+    rows = read_table(store, spec.coverage_table, batch_ids=[batch_id], columns=["media_id", "status"]).to_pylist()
+    return frozenset(row["media_id"] for row in rows if row["status"] != "failed")
+
+
+def _input_rows(store: Store, spec: FeatureSpec, batch_id: str, versions: Mapping[str, int]) -> pa.Table:
     if spec.inputs != "transcripts":
-        return read_table(store, spec.inputs, batch_ids=[batch_id])
-    return transcripts_of(store, [batch_id])
+        return read_table(store, spec.inputs, batch_ids=[batch_id], versions=versions)
+    return transcripts_of(store, [batch_id], versions)
 
 
 def _slices(rows: pa.Table) -> dict[str, tuple[int, int]]:
@@ -172,26 +193,44 @@ def _media_rows(row: Mapping[str, Any], spec: FeatureSpec, rows: pa.Table) -> Me
     )
 
 
-def write_batch(output: BatchOutput, wave: Wave, name: str) -> list[FileRecord]:
+def write_batch(output: BatchOutput, wave: Wave, name: str, lineage: Lineage) -> list[FileRecord]:
     """Write a batch's rows, coverage and dead letters."""
     store = Store.open(wave.store)
     spec = get_extractor(name).spec
     tables = [_rows_of(spec, found) for found in output.found if found.rows]
-    rows = pa.concat_tables(tables) if tables else table_of(spec.table, ())
-    coverage = (
-        {"media_id": f.media_id, "status": f.status, "num_rows": len(f.rows), "message": f.message}
-        for f in output.found
+    coverage = table_of(
+        spec.coverage_table,
+        (
+            {"media_id": f.media_id, "status": f.status, "num_rows": len(f.rows), "message": f.message}
+            for f in output.found
+        ),
     )
     failures = [
         Failure(extract_stage(spec), f.media_id, None, f.error or "ExtractionError", f.message or "")
         for f in output.found
         if f.status == "failed"
     ]
+    rows = pa.concat_tables(tables) if tables else table_of(spec.table, ())
+    if wave.scope == "failed":
+        kept = kept_media(store, spec, output.batch_id)
+        rows = _with_kept(store, spec.table, output.batch_id, rows, kept)
+        coverage = _with_kept(store, spec.coverage_table, output.batch_id, coverage, kept)
     return [
-        write_file(store, spec.table, output.batch_id, rows),
-        write_file(store, spec.coverage_table, output.batch_id, table_of(spec.coverage_table, coverage)),
-        *write_failures(store, output.batch_id, failures, wave),
+        write_file(store, spec.table, output.batch_id, rows, lineage=[lineage]),
+        write_file(store, spec.coverage_table, output.batch_id, coverage, lineage=[lineage]),
+        *write_failures(store, output.batch_id, failures, lineage),
     ]
+
+
+def _with_kept(store: Store, table: str, batch_id: str, rows: pa.Table, kept: frozenset[str]) -> pa.Table:
+    """Rows of a retry among the rows that the batch keeps, in the order of its media."""
+    before = read_table(store, table, batch_ids=[batch_id]).drop_columns([BATCH_ID])
+    stay = before.filter(pc.is_in(before["media_id"], pa.array(sorted(kept), pa.string())))
+    both = pa.concat_tables([stay, rows])
+    media = read_table(store, "media", batch_ids=[batch_id], columns=["media_id"])["media_id"].combine_chunks()
+    place = pc.index_in(both["media_id"].combine_chunks(), value_set=media)
+    order = np.argsort(place.to_numpy(zero_copy_only=False), kind="stable")
+    return both.take(pa.array(order))
 
 
 def _rows_of(spec: FeatureSpec, found: Extracted) -> pa.Table:
@@ -206,19 +245,15 @@ def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:
     for name in wave.targets:
         spec = get_extractor(name).spec
         own = [file for file in files if file.table in (spec.table, spec.coverage_table)]
-        failures = [f for f in files if f.table == "failures" and _stage_of(store, f) == extract_stage(spec)]
-        yield from _commit_extractor(store, spec, own, failures, wave)
+        letters = [f for f in files if f.table == "failures" and _stage_of(store, f) == extract_stage(spec)]
+        batch_ids = {file.batch_id for file in own}
+        if own:
+            (lineage,) = read_lineage(store.table_path(own[0].table) / own[0].path)
+            store.ensure(spec.table, spec)  # refuses features that other weights made, before anything is committed
+            tables = (spec.table, spec.coverage_table)
+            yield from commit_tables(store, [*letters, *own], tables, lineage=lineage, batch_ids=batch_ids, spec=spec)
 
 
 def _stage_of(store: Store, file: FileRecord) -> str:
     """Whose dead letters a file holds; it has at least one."""
     return str(read_record(store, file)["stage"][0])
-
-
-def _commit_extractor(
-    store: Store, spec: FeatureSpec, own: Sequence[FileRecord], failures: Sequence[FileRecord], wave: Wave
-) -> Iterator[Commit]:
-    store.ensure(spec.table, spec)  # refuses features that other weights made
-    yield from commit_tables(
-        store, [*own, *failures], ("failures", spec.table, spec.coverage_table), stage=extract_stage(spec), wave=wave
-    )

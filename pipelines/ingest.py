@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 
 from features.errors import MediaError, TriptychError
-from features.identity import media_id_of_file, seconds_to_us
+from features.identity import fingerprint, media_id_of_file, seconds_to_us
 from features.media.decode import DecodeOptions, decode_media, with_text
 from features.store import Commit, FileRecord, Store, commit_files, write_file
+from features.store.failures import close_failures
 from features.store.files import BatchWriter
-from features.store.media import MediaSettlement, known_media_ids, settle_results
+from features.store.index import MediaIndex, media_index
+from features.store.media import MediaSettlement, duplicates_in, settle_results
 from features.store.plan import PlannedBatch, Source, read_plan
 from features.store.rows import audio_rows, frame_rows, table_of, transcript_rows
 from features.transcripts.sidecars import read_sidecars
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from features.records import DecodedMedia
+    from features.store.lineage import Lineage
     from pipelines.options import IngestConfig
 
 STAGE = "ingest"
@@ -51,13 +55,25 @@ def decode_options(config: IngestConfig) -> DecodeOptions:
     )
 
 
+def lineage_of(store: Store, config: IngestConfig, wave: Wave) -> Lineage:
+    """What the wave's files say of their making."""
+    options = asdict(decode_options(config))
+    return wave.lineage(
+        STAGE,
+        fingerprint=fingerprint(options),
+        inputs=store.versions(["sources"]),
+        config=json.dumps(options, sort_keys=True),
+    )
+
+
 def build(root: beam.PCollection[str], config: IngestConfig, wave: Wave) -> beam.PCollection[Commit]:
     """Batch ids → commits made."""
+    lineage = lineage_of(Store.open(wave.store), config, wave)
     return (
         root
         | "SpreadBatches" >> beam.Reshuffle()
-        | "IngestBatch" >> beam.FlatMap(ingest_planned, wave, decode_options(config))
-        | "CommitWave" >> CommitWave(partial(commit_wave, wave))
+        | "IngestBatch" >> beam.FlatMap(ingest_planned, wave.store, lineage)
+        | "CommitWave" >> CommitWave(partial(commit_wave, wave, lineage))
     )
 
 
@@ -74,11 +90,11 @@ def summary(store: Store, batch_ids: tuple[str, ...]) -> Summary:
     return summarise(store, TABLES, batch_ids, (STAGE,))
 
 
-def ingest_planned(batch_id: str, wave: Wave, options: DecodeOptions) -> list[FileRecord]:
+def ingest_planned(batch_id: str, root: str, lineage: Lineage) -> list[FileRecord]:
     """Ingest a batch by the list that `sources` holds of it."""
-    store = Store.open(wave.store)
+    store = Store.open(root)
     (batch,) = read_plan(store, [batch_id])
-    return list(ingest_batch(store, batch, wave, options))
+    return list(ingest_batch(store, batch, lineage))
 
 
 @dataclass
@@ -93,15 +109,19 @@ class _Outcomes:
         row = {"uri": source.uri, "media_id": media_id, "status": status, "finished_at": datetime.now(UTC)}
         self.results.append(row)
 
+    def failed(self, source: Source, media_id: str | None, error: Exception, message: str) -> None:
+        letter = Failure(STAGE, media_id, source.uri, type(error).__name__, message, source.attempt)
+        self.failures.append(letter)
+        self.result(source, media_id, "failed")
 
-def ingest_batch(store: Store, batch: PlannedBatch, wave: Wave, options: DecodeOptions) -> Iterator[FileRecord]:
+
+def ingest_batch(store: Store, batch: PlannedBatch, lineage: Lineage) -> Iterator[FileRecord]:
     """Decode a batch's sources in order and write one file a table.
 
     Args:
         store: The store.
         batch: The batch as planned.
-        wave: Wave that it belongs to.
-        options: How to decode.
+        lineage: What makes it; its `config` says how to decode.
 
     Yields:
         Records of the files, for the commit.
@@ -109,51 +129,59 @@ def ingest_batch(store: Store, batch: PlannedBatch, wave: Wave, options: DecodeO
     Raises:
         StoreError: The store cannot be written. What is wrong with a source is its dead letter instead.
     """
-    outcomes = _Outcomes()
-    seen = set(_known(wave.store, wave.run_id, wave.batch_ids))
-    beat = Heartbeat()
+    options = DecodeOptions(**json.loads(lineage.config))
+    outcomes, known, beat = _Outcomes(), _Known(media_index(store), batch.batch_id), Heartbeat()
     with ExitStack() as stack:
-        writers = [stack.enter_context(BatchWriter(store, table, batch.batch_id)) for table in _BASE_TABLES]
+        writers = [
+            stack.enter_context(BatchWriter(store, table, batch.batch_id, lineage=[lineage])) for table in _BASE_TABLES
+        ]
         for source in batch.sources:
             beat()
-            decoded = _ingest_source(source, seen, options, outcomes, beat)
+            decoded = _ingest_source(source, known, options, outcomes, beat)
             if decoded is not None:
                 _write_decoded(writers, *decoded)
             beat.done()
     yield from (writer.record for writer in writers if writer.record is not None)
-    yield write_file(store, "source_results", batch.batch_id, table_of("source_results", outcomes.results))
-    yield write_file(store, "media", batch.batch_id, table_of("media", outcomes.media))
-    yield from write_failures(store, batch.batch_id, outcomes.failures, wave)
+    for table, rows in (("source_results", outcomes.results), ("media", outcomes.media)):
+        yield write_file(store, table, batch.batch_id, table_of(table, rows), lineage=[lineage])
+    yield from write_failures(store, batch.batch_id, outcomes.failures, lineage)
 
 
-@lru_cache(maxsize=1)
-def _known(store: str, run_id: str, batch_ids: tuple[str, ...]) -> frozenset[str]:
-    """Committed media as this wave began, read once a worker process."""
-    del run_id, batch_ids  # they only make the cache forget the wave before
-    return known_media_ids(Store.open(store))
+class _Known:
+    """Media that need no decoding: committed by another batch as this one began, or done in this one."""
+
+    def __init__(self, index: MediaIndex, batch_id: str) -> None:
+        self._index = index
+        self._batch_id = batch_id
+        self._done: set[str] = set()
+
+    def __contains__(self, media_id: str) -> bool:
+        return media_id in self._done or self._index.batch_of(media_id) not in (None, self._batch_id)
+
+    def add(self, media_id: str) -> None:
+        """Note that this batch has a media."""
+        self._done.add(media_id)
 
 
 def _ingest_source(
-    source: Source, seen: set[str], options: DecodeOptions, outcomes: _Outcomes, beat: Callable[[], None]
+    source: Source, known: _Known, options: DecodeOptions, outcomes: _Outcomes, beat: Callable[[], None]
 ) -> tuple[str, DecodedMedia] | None:
     media_id = None
     try:
         media_id = media_id_of_file(Path(source.uri))
         _check_unchanged(source)
-        if media_id in seen:
+        if media_id in known:
             outcomes.result(source, media_id, "duplicate")
             return None
         decoded = None if source.consent == "refused" else _decode(source, options, outcomes, media_id, beat)
     except TriptychError as error:
-        outcomes.failures.append(Failure(STAGE, media_id, source.uri, type(error).__name__, str(error)))
-        outcomes.result(source, media_id, "failed")
+        outcomes.failed(source, media_id, error, str(error))
         return None
     except Exception as error:  # noqa: BLE001 - a decoder's surprise costs its media, never the batch
         message = f"{source.uri!r}: {error or type(error).__name__}; report it with the file if it plays elsewhere"
-        outcomes.failures.append(Failure(STAGE, media_id, source.uri, type(error).__name__, message))
-        outcomes.result(source, media_id, "failed")
+        outcomes.failed(source, media_id, error, message)
         return None
-    seen.add(media_id)
+    known.add(media_id)
     outcomes.media.append(_media_row(source, media_id, decoded))
     outcomes.result(source, media_id, "done")
     return None if decoded is None else (media_id, decoded)
@@ -209,20 +237,41 @@ def _write_decoded(writers: Sequence[BatchWriter], media_id: str, decoded: Decod
     transcripts.write(transcript_rows(media_id, decoded.utterances))
 
 
-def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:
+def commit_wave(wave: Wave, lineage: Lineage, files: Sequence[FileRecord]) -> Iterator[Commit]:
     """Commit a wave: failures, base tables, `source_results`, and `media` as the mark of whole batches."""
     store = Store.open(wave.store)
-    yield from commit_tables(store, files, ("failures", *_BASE_TABLES), stage=STAGE, wave=wave)
+    commit = partial(commit_tables, store, lineage=lineage, batch_ids=wave.batch_ids)
+    yield from commit([file for file in files if file.table in ("failures", *_BASE_TABLES)], _BASE_TABLES)
     media = [file for file in files if file.table == "media"]
     results = [file for file in files if file.table == "source_results"]
-    settlement = MediaSettlement(store)
+    settlement = MediaSettlement(store, duplicates_in(store, results))
     expected = settlement.find_losers(media)
     settled = [settle_results(store, file, expected) for file in results]
-    yield from commit_tables(store, settled, ("source_results",), stage=STAGE, wave=wave)
+    yield from commit(settled, ("source_results",))
+    yield from _close_retried(store, wave, lineage)
     yield commit_files(
-        store, "media", media, stage=STAGE, generation=wave.generation, metadata=wave.metadata, settle=settlement.settle
+        store,
+        "media",
+        media,
+        stage=STAGE,
+        generation=wave.generation,
+        metadata=lineage.metadata(),
+        settle=settlement.settle,
     )
     late = {batch_id for batch_id, _ in settlement.losers - expected}
     if late:  # a rival run committed the same bytes in between
         corrected = [settle_results(store, file, settlement.losers) for file in results if file.batch_id in late]
-        yield commit_files(store, "source_results", corrected, stage=STAGE, generation=wave.generation + 1)
+        yield commit_files(
+            store, "source_results", corrected, stage=f"{STAGE}:late", generation=2, metadata=lineage.metadata()
+        )
+
+
+def _close_retried(store: Store, wave: Wave, lineage: Lineage) -> Iterator[Commit]:
+    """Close the older letters of sources that these batches tried again; what failed again has a new letter."""
+    again = [(batch, s.uri) for batch in read_plan(store, wave.batch_ids) for s in batch.sources if s.attempt > 1]
+    for batch_id in sorted({batch.batch_id for batch, _ in again}):
+        uris = [uri for batch, uri in again if batch.batch_id == batch_id]
+        closing = replace(lineage, stage=f"close:{batch_id}")
+        commit = close_failures(store, STAGE, uris, but=batch_id, lineage=closing)
+        if commit is not None:
+            yield commit

@@ -11,7 +11,7 @@ from features.store.models import model_folder
 from features.store.read import read_committed, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from features.spec import FeatureSpec
     from features.store import Store
@@ -52,10 +52,20 @@ def score_stage(ref: ModelRef) -> str:
     return f"score:{ref.key}"
 
 
-def transcripts_of(store: Store, batch_ids: Sequence[str] | None) -> pa.Table:
-    """All text of batches: subtitles, sidecars, and what recognisers heard; sorted by media and time."""
-    names = [table for table in store.tables() if table == "transcripts" or table.startswith("transcripts/")]
-    tables = [read_table(store, table, batch_ids=batch_ids) for table in names]
+def transcript_tables(store: Store) -> tuple[str, ...]:
+    """Tables that hold text: subtitles and sidecars, and what each recogniser heard."""
+    return tuple(table for table in store.tables() if table == "transcripts" or table.startswith("transcripts/"))
+
+
+def transcripts_of(
+    store: Store, batch_ids: Sequence[str] | None, versions: Mapping[str, int] | None = None
+) -> pa.Table:
+    """All text of batches: subtitles, sidecars, and what recognisers heard; sorted by media and time.
+
+    With versions, only the tables that they name.
+    """
+    names = [table for table in transcript_tables(store) if versions is None or table in versions]
+    tables = [read_table(store, table, batch_ids=batch_ids, versions=versions) for table in names]
     rows = pa.concat_tables(tables) if tables else read_committed(store, "transcripts", batch_ids=())
     return rows.sort_by([("media_id", "ascending"), ("start_us", "ascending"), ("source", "ascending")])
 
@@ -75,15 +85,17 @@ def feature_keys(store: Store, ref: ModelRef) -> tuple[str, ...]:
     return keys
 
 
-def read_tables(store: Store, keys: Sequence[str], batch_ids: Sequence[str] | None) -> BatchTables:
-    """Media, features and text of batches, or of the whole store where none are named."""
-    media = read_table(store, "media", batch_ids=batch_ids)
-    features = {key: read_table(store, f"features/{key}", batch_ids=batch_ids) for key in keys}
+def read_tables(
+    store: Store, keys: Sequence[str], batch_ids: Sequence[str] | None, versions: Mapping[str, int] | None = None
+) -> BatchTables:
+    """Media, features and text of batches, or of the whole store where none are named; by default the newest."""
+    media = read_table(store, "media", batch_ids=batch_ids, versions=versions)
+    features = {key: read_table(store, f"features/{key}", batch_ids=batch_ids, versions=versions) for key in keys}
     return BatchTables(
         batch_ids[0] if batch_ids else "",
         media.drop_columns([BATCH_ID]),
         {key: table.drop_columns([BATCH_ID]) for key, table in features.items()},
-        _best_rows(transcripts_of(store, batch_ids).drop_columns([BATCH_ID])),
+        _best_rows(transcripts_of(store, batch_ids, versions).drop_columns([BATCH_ID])),
     )
 
 

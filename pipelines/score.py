@@ -13,7 +13,7 @@ from features.fusion.checkpoint import LoadedModel, load_model
 from features.fusion.scoring import score_segments
 from features.store import Commit, FileRecord, Store, write_file
 from features.store.models import ModelRef, find_model, model_folder
-from pipelines.reading import BatchTables, best_sources, feature_keys, read_tables, score_stage
+from pipelines.reading import BatchTables, best_sources, feature_keys, read_tables, score_stage, transcript_tables
 from pipelines.sinks import CommitWave, Heartbeat, commit_tables
 from pipelines.waves import Summary, Wave, summarise
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from features.store.lineage import Lineage
     from pipelines.options import RunConfig
 
 
@@ -69,13 +70,24 @@ class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type:
 
 def build(root: beam.PCollection[str], ref: ModelRef, wave: Wave) -> beam.PCollection[Commit]:
     """Batch ids → commits made."""
+    lineage = lineage_of(Store.open(wave.store), ref, wave)
     return (
         root
         | "SpreadBatches" >> beam.Reshuffle()
-        | "ReadFeatures" >> beam.Map(read_batch, wave.store, ref)
+        | "ReadFeatures" >> beam.Map(read_batch, wave.store, ref, lineage)
         | "Score" >> RunInference(ModelScorer(wave.store, ref))
-        | "WriteFiles" >> beam.Map(write_batch, wave.store, ref)
-        | "CommitWave" >> CommitWave(partial(commit_wave, wave, ref))
+        | "WriteFiles" >> beam.Map(write_batch, wave.store, ref, lineage)
+        | "CommitWave" >> CommitWave(partial(commit_wave, wave, ref, lineage))
+    )
+
+
+def lineage_of(store: Store, ref: ModelRef, wave: Wave) -> Lineage:
+    """What the scores say of their making; their inputs are read at the versions that stand here."""
+    features = [f"features/{key}" for key in feature_keys(store, ref)]
+    return wave.lineage(
+        score_stage(ref),
+        fingerprint=load_model(model_folder(store, ref)).fingerprint,
+        inputs=store.versions(["media", *features, *transcript_tables(store)]),
     )
 
 
@@ -95,17 +107,18 @@ def summary(store: Store, ref: ModelRef, batch_ids: tuple[str, ...]) -> Summary:
     return summarise(store, (ref.table,), batch_ids, (score_stage(ref),))
 
 
-def read_batch(batch_id: str, root: str, ref: ModelRef) -> BatchTables:
+def read_batch(batch_id: str, root: str, ref: ModelRef, lineage: Lineage) -> BatchTables:
     """Read what the model needs of a batch."""
     store = Store.open(root)
-    return read_tables(store, feature_keys(store, ref), [batch_id])
+    return read_tables(store, feature_keys(store, ref), [batch_id], lineage.versions)
 
 
-def write_batch(output: BatchScores, root: str, ref: ModelRef) -> FileRecord:
+def write_batch(output: BatchScores, root: str, ref: ModelRef, lineage: Lineage) -> FileRecord:
     """Write a batch's scores."""
-    return write_file(Store.open(root), ref.table, output.batch_id, output.rows)
+    return write_file(Store.open(root), ref.table, output.batch_id, output.rows, lineage=[lineage])
 
 
-def commit_wave(wave: Wave, ref: ModelRef, files: Sequence[FileRecord]) -> Iterator[Commit]:
+def commit_wave(wave: Wave, ref: ModelRef, lineage: Lineage, files: Sequence[FileRecord]) -> Iterator[Commit]:
     """Commit a wave's scores."""
-    yield from commit_tables(Store.open(wave.store), files, (ref.table,), stage=score_stage(ref), wave=wave)
+    store = Store.open(wave.store)
+    yield from commit_tables(store, files, (ref.table,), lineage=lineage, batch_ids=wave.batch_ids)

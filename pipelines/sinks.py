@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import apache_beam as beam
 
 from features.store import Commit, FileRecord, Store, commit_files, write_file
+from features.store.failures import commit_failures
 from features.store.rows import table_of
 from pipelines.waves import HEARTBEAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from pipelines.waves import Wave
+    from features.spec import FeatureSpec
+    from features.store.lineage import Lineage
 
 _BEAT_SECONDS = 0.5
 _LOG = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class Failure(NamedTuple):
     uri: str | None
     error: str
     message: str
+    attempts: int = 1
 
 
 class Heartbeat:
@@ -56,7 +59,7 @@ class Heartbeat:
                 file.write(b"." * count)
 
 
-def write_failures(store: Store, batch_id: str, failures: Sequence[Failure], wave: Wave) -> Iterator[FileRecord]:
+def write_failures(store: Store, batch_id: str, failures: Sequence[Failure], lineage: Lineage) -> Iterator[FileRecord]:
     """The file of a batch's dead letters; none where there are none."""
     if not failures:
         return
@@ -64,14 +67,13 @@ def write_failures(store: Store, batch_id: str, failures: Sequence[Failure], wav
     rows = (
         {
             **failure._asdict(),
-            "attempts": 1,
-            "generation": wave.generation,
-            "run_id": wave.run_id,
+            "generation": lineage.generation,
+            "run_id": lineage.run_id,
             "failed_at": now,
         }
         for failure in failures
     )
-    yield write_file(store, "failures", batch_id, table_of("failures", rows))
+    yield write_file(store, "failures", batch_id, table_of("failures", rows), lineage=[lineage])
 
 
 class CommitWave(beam.PTransform):  # type: ignore[misc]
@@ -103,17 +105,39 @@ def _commit_group(
 
 
 def commit_tables(
-    store: Store, files: Sequence[FileRecord], tables: Sequence[str], *, stage: str, wave: Wave
+    store: Store,
+    files: Sequence[FileRecord],
+    tables: Sequence[str],
+    *,
+    lineage: Lineage,
+    batch_ids: Collection[str],
+    spec: FeatureSpec | None = None,
 ) -> Iterator[Commit]:
-    """Commit files table by table in the order given; the last table is the stage's mark of done.
+    """Commit files: dead letters first, then table by table in the order given; the last is the stage's mark of done.
 
-    A table without files is passed over.
+    Args:
+        store: The store.
+        files: Files of the wave.
+        tables: Tables beside `failures`; one without files is passed over.
+        lineage: What made the files.
+        batch_ids: Batches of the wave, also those without dead letters.
+        spec: For a feature table, the first of `tables`: what made it.
     """
+    letters = [file for file in files if file.table == "failures"]
+    told = commit_failures(store, letters, batch_ids, lineage=lineage)
+    if told is not None:
+        yield told
     for table in tables:
         of_table = [file for file in files if file.table == table]
         if of_table:
             commit = commit_files(
-                store, table, of_table, stage=stage, generation=wave.generation, metadata=wave.metadata
+                store,
+                table,
+                of_table,
+                stage=lineage.stage,
+                generation=lineage.generation,
+                metadata=lineage.metadata(),
+                spec=spec if table == tables[0] else None,
             )
             _LOG.info("committed %s rows of %s batches to %s", commit.num_rows, len(commit.batch_ids), table)
             yield commit

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from features.schema import BATCH_ID
+from features.store.lineage import Lineage, code_version
 
 if TYPE_CHECKING:
     from features.store import Store
@@ -26,7 +27,8 @@ class Wave:
         targets: For extract: extractors; for score: one model; else empty.
         batch_ids: For each target (or for the stage): its batches.
         run_id: Run that it belongs to, for lineage.
-        generation: 1 for new batches.
+        generation: 1 for new batches; a higher one replaces what the batches have.
+        scope: For a higher generation: do all media of the batches again, or only those that `failed`.
     """
 
     store: str
@@ -35,17 +37,21 @@ class Wave:
     run_id: str
     targets: tuple[str, ...] = ()
     generation: int = 1
+    scope: Literal["all", "failed"] = "all"
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """Lineage for every commit of the wave."""
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            code_version = version("triptych")
-        except PackageNotFoundError:
-            code_version = "unknown"
-        return {"run_id": self.run_id, "code_version": code_version}
+    def lineage(
+        self, stage: str, *, fingerprint: str = "", inputs: tuple[tuple[str, int], ...] = (), config: str = ""
+    ) -> Lineage:
+        """What every file and commit of the wave says of its making."""
+        return Lineage(
+            run_id=self.run_id,
+            stage=stage,
+            code_version=code_version(),
+            generation=self.generation,
+            fingerprint=fingerprint,
+            inputs=inputs,
+            config=config,
+        )
 
 
 class Summary(NamedTuple):

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from features.errors import StoreError
 from features.schema import BATCH_ID, schema_of
 from features.store.files import reason_of
+from features.store.store import files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from deltalake import DeltaTable
     from deltalake.transaction import AddAction, RemoveAction
@@ -70,7 +71,8 @@ def commit_files(
         generation: 1 for new batches; a higher one replaces the batches' files.
         metadata: Lineage kept in the commit: run, code version, inputs.
         spec: For a feature table: what made it.
-        settle: Called with the fresh table on each try; may replace files. Makes commits of this table serial.
+        settle: Called with the fresh table on each try; may replace files. Such commits, and those that remove files,
+            are serial on a table.
 
     Returns:
         What was committed by this call.
@@ -86,15 +88,17 @@ def commit_files(
         settled = settle(handle, new) if settle else Settled(new)
         if not settled.files:
             return Commit(table, (), 0, 0)
-        removed = list(settled.removed)
-        if generation > 1:
-            removed += _live_files(store, table, {file.batch_id for file in new})
         batch_ids = tuple(sorted({file.batch_id for file in new}))
+        removed = set(settled.removed)
+        if generation > 1:
+            removed |= set(live_files(handle, batch_ids))
         transactions = {_app_id(stage, table, batch_id): generation for batch_id in batch_ids}
-        if settle:
+        if settle or removed:  # two that remove the same file must not both add its rows again
             transactions[f"serial:{table}"] = handle.version() + 1
         try:
-            _commit_once(handle, table, settled.files, removed, transactions, {**(metadata or {}), "stage": stage})
+            _commit_once(
+                handle, table, settled.files, sorted(removed), transactions, {**(metadata or {}), "stage": stage}
+            )
         except _commit_failed():
             _wait(attempt)
             continue
@@ -127,9 +131,18 @@ def _app_id(stage: str, table: str, batch_id: str) -> str:
     return f"{stage}:{table}:{batch_id}"
 
 
-def _live_files(store: Store, table: str, batch_ids: set[str]) -> list[tuple[str, str]]:
-    rows = store.files(table).select(["path", BATCH_ID]).to_pylist()
-    return [(row["path"], row[BATCH_ID]) for row in rows if row[BATCH_ID] in batch_ids]
+def live_files(handle: DeltaTable, batch_ids: Collection[str]) -> list[tuple[str, str]]:
+    """Path and batch of the files that a handle lists for these batches."""
+    rows = files_of(handle).select(["path", BATCH_ID]).to_pylist()
+    wanted = set(batch_ids)
+    return [(row["path"], row[BATCH_ID]) for row in rows if row[BATCH_ID] in wanted]
+
+
+def generation_of(store: Store, table: str, stage: str, batch_id: str) -> int:
+    """Generation of a batch that a stage has committed to a table; 0 where it has not."""
+    if not store.has(table):
+        return 0
+    return store.load(table).transaction_version(_app_id(stage, table, batch_id)) or 0
 
 
 def _commit_once(

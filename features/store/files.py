@@ -13,23 +13,28 @@ import pyarrow.parquet as pq
 
 from features.errors import StoreError
 from features.schema import BATCH_ID, check_rows, data_schema_of
+from features.store.lineage import to_footer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
+    from features.store.lineage import Lineage
     from features.store.store import Store
 
 _COMPRESSED_COLUMNS = ("jpeg", "flac")
 _READ_BYTES = 1 << 20
 _ROW_GROUP_BYTES = 8 << 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_NAME = re.compile(r"part-\d+-([0-9a-f]{32})-[0-9a-f]{32}\.parquet")
 
 
 class FileRecord(NamedTuple):
     """A Parquet file that waits for its commit; all that ever crosses a shuffle.
 
-    `path` is relative to the table's folder; `checksum` is hex of the file's BLAKE2b-128.
+    `path` is relative to the table's folder; `checksum` is hex of the file's BLAKE2b-128 and stands in its name, so
+    that it outlives the log's cleaning.
     """
 
     table: str
@@ -46,11 +51,16 @@ class BatchWriter:
     Use as a context manager: an error inside removes the file.
     """
 
-    def __init__(self, store: Store, table: str, batch_id: str, *, part: int = 0) -> None:
+    def __init__(
+        self, store: Store, table: str, batch_id: str, *, part: int = 0, lineage: Sequence[Lineage] = ()
+    ) -> None:
         self._table = table
         self._batch_id = batch_id
-        self._relative = f"{BATCH_ID}={batch_id}/part-{part:05d}-{uuid.uuid4().hex}.parquet"
-        self._path: Path = store.table_path(table) / self._relative
+        self._part = part
+        self._uuid = uuid.uuid4().hex
+        self._lineage = lineage
+        folder = store.table_path(table) / f"{BATCH_ID}={batch_id}"
+        self._path: Path = folder / f"part-{part:05d}-{self._uuid}.parquet"
         self._num_rows = 0
         self._waiting: list[pa.Table] = []
         self._waiting_bytes = 0
@@ -97,6 +107,7 @@ class BatchWriter:
         try:
             if kind is None:
                 self._flush()
+                self._writer.add_key_value_metadata(to_footer(self._lineage))
             self._writer.close()
             if kind is None:
                 self.record = self._finish()
@@ -107,24 +118,53 @@ class BatchWriter:
             self._path.unlink(missing_ok=True)
 
     def _finish(self) -> FileRecord:
-        digest = hashlib.blake2b(digest_size=16)
         with self._path.open("rb") as file:
-            while chunk := file.read(_READ_BYTES):
-                digest.update(chunk)
             os.fsync(file.fileno())
-        return FileRecord(
-            self._table, self._batch_id, self._relative, self._path.stat().st_size, self._num_rows, digest.hexdigest()
-        )
+        checksum = checksum_of(self._path)
+        name = f"part-{self._part:05d}-{checksum}-{self._uuid}.parquet"
+        self._path = self._path.rename(self._path.with_name(name))
+        size_bytes = self._path.stat().st_size
+        relative = f"{self._path.parent.name}/{name}"
+        return FileRecord(self._table, self._batch_id, relative, size_bytes, self._num_rows, checksum)
 
 
-def write_file(store: Store, table: str, batch_id: str, rows: pa.Table, *, part: int = 0) -> FileRecord:
+def checksum_of(path: Path) -> str:
+    """Hex of the BLAKE2b-128 of a file's bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def checksum_in_name(path: str) -> str | None:
+    """The checksum that a file's name states; None where the file was not written by `BatchWriter`."""
+    found = _NAME.fullmatch(path.rpartition("/")[2])
+    return found[1] if found else None
+
+
+def write_file(
+    store: Store, table: str, batch_id: str, rows: pa.Table, *, part: int = 0, lineage: Sequence[Lineage] = ()
+) -> FileRecord:
     """Write all rows of a batch as one file, also when there are none (an empty batch counts as done).
+
+    Args:
+        store: The store.
+        table: Name of the table.
+        batch_id: Batch that the rows belong to.
+        rows: The rows, without `batch_id`.
+        part: Number of the file within the batch.
+        lineage: What made the rows; kept in the file's footer.
 
     Raises:
         SchemaError: The columns are not the table's.
         StoreError: The disk is full or may not be written.
     """
-    with BatchWriter(store, table, batch_id, part=part) as writer:
+    with BatchWriter(store, table, batch_id, part=part, lineage=lineage) as writer:
         writer.write(rows)
     record = writer.record
     if record is None:  # pragma: no cover - set by a clean exit

@@ -27,7 +27,7 @@ class Source(NamedTuple):
     """A file to ingest, as listed.
 
     `mtime_us` is its last change; `sidecars` are subtitle files beside it; `consent` is `granted`, `refused`
-    or `unstated`.
+    or `unstated`; `attempt` counts the times that it has been planned, this one too.
     """
 
     uri: str
@@ -35,6 +35,7 @@ class Source(NamedTuple):
     mtime_us: int
     sidecars: tuple[str, ...] = ()
     consent: str = "unstated"
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,12 @@ def read_plan(store: Store, batch_ids: Collection[str]) -> tuple[PlannedBatch, .
     lists: dict[str, list[Source]] = {}
     for row in rows.to_pylist():
         source = Source(
-            row["uri"], row["size_bytes"], row["mtime_us"], tuple(row["sidecars"] or ()), row["consent"] or "unstated"
+            row["uri"],
+            row["size_bytes"],
+            row["mtime_us"],
+            tuple(row["sidecars"] or ()),
+            row["consent"] or "unstated",
+            row["attempt"] or 1,
         )
         lists.setdefault(row[BATCH_ID], []).append(source)
     return tuple(PlannedBatch(batch_id, tuple(lists[batch_id])) for batch_id in sorted(lists))

@@ -12,7 +12,7 @@ from features.errors import StoreError
 from features.schema import BATCH_ID, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from features.store.store import Store
 
@@ -25,6 +25,7 @@ def read_table(
     *,
     batch_ids: Collection[str] | None = None,
     columns: Sequence[str] | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> pa.Table:
     """Rows of a table that belong to whole batches, in order of batch and file.
 
@@ -33,6 +34,7 @@ def read_table(
         table: Name of the table; one that has not been made is empty.
         batch_ids: Read these batches only.
         columns: Read these columns only (and `batch_id`).
+        versions: Read as of these versions, by table; the newest where a table is not named.
 
     Returns:
         Rows with `batch_id` first. Rows of a batch that `media` does not list, or of a media that another batch
@@ -41,9 +43,11 @@ def read_table(
     Raises:
         StoreError: A file that the log lists is missing or damaged.
     """
-    rows = read_committed(store, table, batch_ids=batch_ids, columns=_with_media_id(table, columns))
+    wanted = _with_media_id(table, columns)
+    rows = read_committed(store, table, batch_ids=batch_ids, columns=wanted, versions=versions)
     if table not in _NOT_OF_MEDIA:
-        rows = _of_whole_batches(store, rows, batch_ids)
+        media = read_committed(store, "media", batch_ids=batch_ids, columns=["media_id"], versions=versions)
+        rows = _of_whole_batches(media, rows)
     return rows.select([BATCH_ID, *columns]) if columns is not None else rows
 
 
@@ -53,6 +57,7 @@ def read_committed(
     *,
     batch_ids: Collection[str] | None = None,
     columns: Sequence[str] | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> pa.Table:
     """Rows of a table's live files, also of batches that are not whole yet."""
     schema = schema_of(table)
@@ -60,7 +65,7 @@ def read_committed(
         schema = pa.schema([schema.field(BATCH_ID), *(schema.field(name) for name in columns)])
     if not store.has(table):
         return schema.empty_table()
-    files = store.files(table)
+    files = store.files(table, (versions or {}).get(table))
     if batch_ids is not None:
         files = files.filter(pc.is_in(files[BATCH_ID], pa.array(sorted(batch_ids), pa.string())))
     tables = [_read_file(store, table, row["path"], row[BATCH_ID], schema) for row in files.to_pylist()]
@@ -75,7 +80,7 @@ def _read_file(store: Store, table: str, relative: str, batch_id: str, schema: p
             there = [name for name in names if name in file.schema_arrow.names]
             rows = file.read(columns=there)
     except (OSError, pa.ArrowInvalid) as error:
-        message = f"cannot read {str(path)!r} of table {table!r} ({error}); restore the file"
+        message = f"cannot read {str(path)!r} of table {table!r} ({error}); see what can be done: triptych verify"
         raise StoreError(message) from error
     data = {name: rows[name] if name in there else pa.nulls(rows.num_rows, schema.field(name).type) for name in names}
     data[BATCH_ID] = pa.array([batch_id], pa.string()).take(pa.array([0] * rows.num_rows, pa.int32()))
@@ -88,9 +93,8 @@ def _with_media_id(table: str, columns: Sequence[str] | None) -> Sequence[str] |
     return ["media_id", *columns]
 
 
-def _of_whole_batches(store: Store, rows: pa.Table, batch_ids: Collection[str] | None) -> pa.Table:
+def _of_whole_batches(media: pa.Table, rows: pa.Table) -> pa.Table:
     """Semi-join with `media` on batch and media, keeping order."""
-    media = read_committed(store, "media", batch_ids=batch_ids, columns=["media_id"])
     whole = pc.binary_join_element_wise(media[BATCH_ID], media["media_id"], "/")
     keys = pc.binary_join_element_wise(rows[BATCH_ID], rows["media_id"], "/")
     return rows.filter(pc.is_in(keys, whole.combine_chunks() if whole.num_chunks else pa.array([], pa.string())))

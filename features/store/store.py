@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ from features.errors import SchemaError, StoreError
 from features.schema import BATCH_ID, SCHEMA_VERSION, schema_of
 from features.spec import SPEC_KEY, FeatureSpec
 from features.store.files import reason_of
+from features.store.marker import MARKER, check_version, raise_version, write_marker
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from collections.abc import Iterable
 
-MARKER = "triptych-store.json"
-"""File that tells a store from any other folder, and states its schema version."""
+    from deltalake import DeltaTable
 
 _CHECKPOINT_INTERVAL = "100"
 
@@ -57,7 +56,7 @@ class Store:
         if not marker.is_file():
             message = f"{str(path)!r} is not a store (it has no {MARKER}); name another folder with --store"
             raise StoreError(message)
-        _check_version(marker)
+        check_version(marker)
         return cls(str(path))
 
     @classmethod
@@ -89,9 +88,7 @@ class Store:
                     return cls.open(path)
                 raise StoreError(_foreign(path))
             path.mkdir(parents=True, exist_ok=True)
-            temporary = path / f".{MARKER}.{os.getpid()}"
-            temporary.write_text(json.dumps({"schema_version": SCHEMA_VERSION}) + "\n", encoding="utf-8")
-            temporary.replace(path / MARKER)
+            write_marker(path / MARKER, {"schema_version": SCHEMA_VERSION})
         except OSError as error:
             message = f"cannot make a store at {str(path)!r} ({error.strerror}); name a writable one with --store"
             raise StoreError(message) from error
@@ -111,8 +108,8 @@ class Store:
         """Whether the table has been made; a folder of a log without an entry is no table yet."""
         return _has_entry(self.table_path(table) / "_delta_log")
 
-    def load(self, table: str) -> DeltaTable:
-        """A fresh handle on a table's newest version.
+    def load(self, table: str, version: int | None = None) -> DeltaTable:
+        """A fresh handle on a table's newest version, or on an older one that the log still holds.
 
         Raises:
             StoreError: The table has not been made, or its log cannot be read.
@@ -126,11 +123,9 @@ class Store:
             )
             raise StoreError(message)
         try:
-            return DeltaTable(str(self.table_path(table)))
+            return DeltaTable(str(self.table_path(table)), version=version)
         except DeltaError as error:
-            reason = reason_of(error)
-            message = f"cannot read the log of table {table!r} in {self.root!r} ({reason}); restore its _delta_log"
-            raise StoreError(message) from error
+            raise _log_error(self, table, version, error) from error
 
     def ensure(self, table: str, spec: FeatureSpec | None = None) -> DeltaTable:
         """A fresh handle on a table, made first where it is missing.
@@ -147,7 +142,26 @@ class Store:
         handle = self.load(table)
         if spec is not None:
             _check_spec(table, handle, spec)
-        return handle
+        return self._widened(table, handle)
+
+    def _widened(self, table: str, handle: DeltaTable) -> DeltaTable:
+        """The table with the columns that a newer schema added; old batches have nulls there."""
+        there = {field.name for field in handle.schema().fields}
+        missing = [field for field in schema_of(table) if field.name not in there]
+        if not missing:
+            return handle
+        from deltalake import Schema
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        raise_version(self.path / MARKER)  # first, so that no older program writes to what it does not know
+        try:
+            handle.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))
+        except CommitFailedError:  # a rival has done so
+            return self._widened(table, self.load(table))
+        except (DeltaError, OSError) as error:
+            message = f"cannot add columns to table {table!r} in {self.root!r} ({reason_of(error)}); run again"
+            raise StoreError(message) from error
+        return self.load(table)
 
     def _make(self, table: str, spec: FeatureSpec | None) -> None:
         from deltalake import DeltaTable
@@ -186,12 +200,29 @@ class Store:
             return frozenset()
         return frozenset(row[BATCH_ID] for row in self.load(table).partitions())
 
-    def files(self, table: str) -> pa.Table:
+    def files(self, table: str, version: int | None = None) -> pa.Table:
         """Live files of a table from its log: columns path, size_bytes, num_records, batch_id; sorted."""
-        adds = pa.table(self.load(table).get_add_actions(flatten=True))
-        wanted = adds.select(["path", "size_bytes", "num_records", f"partition.{BATCH_ID}"])
-        named = wanted.rename_columns(["path", "size_bytes", "num_records", BATCH_ID])
-        return named.sort_by([(BATCH_ID, "ascending"), ("path", "ascending")])
+        return files_of(self.load(table, version))
+
+    def versions(self, tables: Iterable[str]) -> tuple[tuple[str, int], ...]:
+        """Newest version of each of these tables that has been made, by name."""
+        return tuple((table, self.load(table).version()) for table in sorted(set(tables)) if self.has(table))
+
+
+def files_of(handle: DeltaTable) -> pa.Table:
+    """Live files of a handle: columns path, size_bytes, num_records, batch_id; sorted."""
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    wanted = adds.select(["path", "size_bytes", "num_records", f"partition.{BATCH_ID}"])
+    named = wanted.rename_columns(["path", "size_bytes", "num_records", BATCH_ID])
+    return named.sort_by([(BATCH_ID, "ascending"), ("path", "ascending")])
+
+
+def _log_error(store: Store, table: str, version: int | None, error: Exception) -> StoreError:
+    reason = reason_of(error)
+    if version is not None:
+        message = f"table {table!r} in {store.root!r} has no version {version} ({reason}); name a newer one"
+        return StoreError(message)
+    return StoreError(f"cannot read the log of table {table!r} in {store.root!r} ({reason}); restore its _delta_log")
 
 
 def _foreign(path: Path) -> str:
@@ -227,20 +258,6 @@ def _is_table(name: str) -> bool:
     except SchemaError:
         return False
     return True
-
-
-def _check_version(marker: Path) -> None:
-    try:
-        version = int(json.loads(marker.read_text(encoding="utf-8"))["schema_version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"cannot read {str(marker)!r} ({error}); restore it, or name another store"
-        raise StoreError(message) from error
-    if version > SCHEMA_VERSION:
-        message = (
-            f"the store {str(marker.parent)!r} has schema version {version}, this program knows {SCHEMA_VERSION}; "
-            "install a newer triptych"
-        )
-        raise StoreError(message)
 
 
 def _check_spec(table: str, handle: DeltaTable, spec: FeatureSpec) -> None:

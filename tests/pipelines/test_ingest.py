@@ -14,7 +14,7 @@ from features.store import Store, read_table
 from features.store.plan import read_plan
 from features.store.read import read_committed
 from flows import stages
-from pipelines.ingest import commit_wave, decode_options, ingest_batch
+from pipelines.ingest import commit_wave, ingest_batch, lineage_of
 from tests.pipelines.clips import SECOND, Clips, make_clip
 from tests.pipelines.running import config, ingest_here, ingest_supervised, rows_of
 
@@ -104,10 +104,10 @@ def test_the_job_is_the_pure_functions(clean: Store, clips: Clips, tmp_path: Pat
     given = config([clips.folder], batch_sources=2)
     store, waves = stages.plan_ingest(given, str(tmp_path / "store"), "run")
     for wave in waves:
-        batches = read_plan(store, wave.batch_ids)
-        files = [file for batch in batches for file in ingest_batch(store, batch, wave, decode_options(given))]
+        batches, lineage = read_plan(store, wave.batch_ids), lineage_of(store, given, wave)
+        files = [file for batch in batches for file in ingest_batch(store, batch, lineage)]
         assert not store.batches("frames") & set(wave.batch_ids), "the functions that make files commit nothing"
-        list(commit_wave(wave, files))
+        list(commit_wave(wave, lineage, files))
     assert rows_of(store) == rows_of(clean)
 
 
@@ -196,7 +196,8 @@ def test_a_file_that_changes_after_its_plan_is_not_mixed(copied: Callable[..., C
     given = config([here.folder])
     store, (wave,) = stages.plan_ingest(given, str(tmp_path / "store"), "first")
     (batch,) = read_plan(store, wave.batch_ids)
-    commits = commit_wave(wave, list(ingest_batch(store, batch, wave, decode_options(given))))
+    lineage = lineage_of(store, given, wave)
+    commits = commit_wave(wave, lineage, list(ingest_batch(store, batch, lineage)))
     assert next(commits).table == "frames"
     commits.close()
     make_clip(here.path("silent.mp4"), grey=30, hertz=None, seconds=3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from features.store import read_table
-from features.store.media import MediaSettlement, known_media_ids, settle_results
+from features.store.index import media_index
+from features.store.media import MediaSettlement, settle_results
 from features.store.read import read_committed
 from pipelines.ingest import commit_wave
 from pipelines.waves import Wave
@@ -37,7 +38,8 @@ def ingested(store: Store, batch_id: str, rows: Sequence[Row]) -> list[FileRecor
 def commit(store: Store, *batches: list[FileRecord], generation: int = 1) -> None:
     files = [file for batch in batches for file in batch]
     batch_ids = tuple(sorted({file.batch_id for file in files}))
-    list(commit_wave(Wave(store.root, "ingest", batch_ids, "run", generation=generation), files))
+    wave = Wave(store.root, "ingest", batch_ids, "run", generation=generation)
+    list(commit_wave(wave, wave.lineage("ingest"), files))
 
 
 def medias(store: Store) -> list[tuple[str, str, str | None]]:
@@ -120,7 +122,7 @@ def test_a_commit_that_was_broken_off_anywhere_is_taken_up(store: Store) -> None
         batch_id = f"b{reached}"
         own = [{**row, "media_id": f"{row['media_id']}{reached}"} for row in rows]
         wave = Wave(store.root, "ingest", (batch_id,), "run")
-        commits = commit_wave(wave, ingested(store, batch_id, own))
+        commits = commit_wave(wave, wave.lineage("ingest"), ingested(store, batch_id, own))
         for _ in range(reached):
             next(commits)
         commits.close()
@@ -131,11 +133,36 @@ def test_a_commit_that_was_broken_off_anywhere_is_taken_up(store: Store) -> None
         assert [status for batch, _, status in results(store) if batch == batch_id] == ["done", "done"]
 
 
-def test_known_media_are_the_committed_ones(store: Store) -> None:
-    assert known_media_ids(store) == frozenset()
+def test_the_index_knows_the_committed_media(store: Store) -> None:
+    assert media_index(store).batch_of("a") is None
     commit(store, ingested(store, "b1", [media("a"), media("c")]))
     ingested(store, "b2", [media("e")])
-    assert known_media_ids(store) == {"a", "c"}
+    assert media_index(store).batches_of(["a", "c", "e"]) == {"a": "b1", "c": "b1"}
+
+
+def test_bytes_that_come_back_hold_their_place_again(store: Store) -> None:
+    """A, then B, then A again at one place: A is the newest, and B is what was superseded."""
+    place = "/videos/one.mp4"
+    commit(store, ingested(store, "b1", [media("a", uri=place)]))
+    commit(store, ingested(store, "b2", [media("b", uri=place)]))
+    files = ingested(store, "b3", [])
+    files[3] = write(store, "source_results", "b3", [result("a", place, "duplicate")])
+    commit(store, files)
+    assert medias(store) == [("b1", "a", None), ("b2", "b", "a")]
+
+
+def test_a_place_that_now_holds_known_bytes_supersedes_its_old_media(store: Store) -> None:
+    commit(store, ingested(store, "b1", [media("a"), media("b", uri="/videos/one.mp4")]))
+    commit(store, ingested(store, "b2", [media("a", uri="/videos/one.mp4")]))
+    assert medias(store) == [("b1", "a", None), ("b1", "b", "a")]
+
+
+def test_a_batch_that_comes_late_is_superseded_by_the_later_batch(store: Store) -> None:
+    place = "/videos/one.mp4"
+    late = ingested(store, "b1", [media("a", uri=place), media("c")])
+    commit(store, ingested(store, "b2", [media("b", uri=place)]))
+    commit(store, late)
+    assert medias(store) == [("b1", "a", "b"), ("b1", "c", None), ("b2", "b", None)]
 
 
 def test_results_without_losers_keep_their_file(store: Store) -> None:

@@ -90,5 +90,5 @@ def test_a_lost_file_is_named(store: Store, how: str) -> None:
         path.unlink()
     else:
         path.write_bytes(b"PAR1 no more")
-    with pytest.raises(StoreError, match=rf"cannot read '.*{path.name}' of table 'media'.*restore the file"):
+    with pytest.raises(StoreError, match=rf"cannot read '.*{path.name}' of table 'media'.*triptych verify"):
         read_table(store, "media")

@@ -1,0 +1,136 @@
+"""Dead letters: one open letter a media and stage, its attempts counted; what is resolved is closed, never deleted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from features.schema import BATCH_ID
+from features.store.commit import Commit, Settled, commit_files, live_files
+from features.store.files import write_file
+from features.store.lineage import carried
+from features.store.media import read_record
+from features.store.read import read_committed
+from features.store.rows import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from deltalake import DeltaTable
+
+    from features.store.files import FileRecord
+    from features.store.lineage import Lineage
+    from features.store.store import Store
+
+    Row = dict[str, Any]
+    Change = Callable[[str, list[Row]], list[Row]]
+
+_TABLE = "failures"
+
+
+def commit_failures(
+    store: Store, files: Sequence[FileRecord], batch_ids: Collection[str], *, lineage: Lineage
+) -> Commit | None:
+    """Commit a stage's dead letters of a wave.
+
+    The first generation adds its letters. A later one closes the stage's open letters of all the batches, and its own
+    letters count on from them.
+
+    Args:
+        store: The store.
+        files: Files of `failures`, of batches that have any.
+        batch_ids: All batches of the wave.
+        lineage: Stage and generation that made them.
+
+    Returns:
+        What was committed, or None where there was nothing to say.
+    """
+    if lineage.generation == 1:
+        if not files:
+            return None
+        return commit_files(store, _TABLE, files, stage=lineage.stage, metadata=lineage.metadata())
+    new: dict[str, list[Row]] = {batch_id: [] for batch_id in sorted(batch_ids)}
+    for file in files:
+        new[file.batch_id] += read_record(store, file).to_pylist()
+
+    def change(batch_id: str, rows: list[Row]) -> list[Row]:
+        return _retried(rows, new[batch_id], lineage.stage)
+
+    return _rewrite(store, list(new), change, lineage)
+
+
+def close_failures(
+    store: Store, stage: str, uris: Collection[str], *, lineage: Lineage, but: str = ""
+) -> Commit | None:
+    """Close a stage's open letters of these URIs, wherever they stand: a new batch has taken them up.
+
+    Args:
+        store: The store.
+        stage: Stage whose letters are closed.
+        uris: Places of the sources.
+        lineage: What closes them; its stage names the write and must be unique to it.
+        but: Batch whose letters stay open.
+    """
+    wanted = set(uris)
+    if not wanted:
+        return None
+    rows = read_committed(store, _TABLE, columns=["stage", "uri", "closed_at"]).to_pylist()
+    batch_ids = sorted({r[BATCH_ID] for r in rows if _is_open(r, stage) and r["uri"] in wanted} - {but})
+
+    def change(batch_id: str, rows: list[Row]) -> list[Row]:
+        del batch_id
+        now = datetime.now(UTC)
+        return [{**row, "closed_at": now} if _is_open(row, stage) and row["uri"] in wanted else row for row in rows]
+
+    return _rewrite(store, batch_ids, change, lineage) if batch_ids else None
+
+
+def _is_open(row: Mapping[str, Any], stage: str) -> bool:
+    return row["stage"] == stage and row["closed_at"] is None
+
+
+def _retried(rows: Sequence[Row], new: Sequence[Row], stage: str) -> list[Row]:
+    """Old letters, the stage's open ones closed, and new letters that count on from them."""
+    now = datetime.now(UTC)
+    attempts = {_about(row): row["attempts"] or 1 for row in rows if _is_open(row, stage)}
+    closed = [{**row, "closed_at": now} if _is_open(row, stage) else row for row in rows]
+    return [*closed, *({**row, "attempts": attempts.get(_about(row), 0) + 1} for row in new)]
+
+
+def _about(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return row["media_id"], row["uri"]
+
+
+def _rewrite(store: Store, batch_ids: Sequence[str], change: Change, lineage: Lineage) -> Commit | None:
+    """Replace batches' letters by changed ones, in one commit that is repeated on what a rival leaves."""
+
+    def merged(handle: DeltaTable) -> Settled:
+        removed = live_files(handle, batch_ids)
+        rows: dict[str, list[Row]] = {batch_id: [] for batch_id in batch_ids}
+        for row in read_committed(store, _TABLE, batch_ids=batch_ids).to_pylist():
+            rows[row.pop(BATCH_ID)].append(row)
+        changed = {batch_id: change(batch_id, old) for batch_id, old in rows.items()}
+        changed = {batch_id: new for batch_id, new in changed.items() if new != rows[batch_id]}
+        files = []
+        for batch_id, new in changed.items():
+            paths = [path for path, batch in removed if batch == batch_id]
+            made = carried(store.table_path(_TABLE), paths, lineage)
+            files.append(write_file(store, _TABLE, batch_id, table_of(_TABLE, new), lineage=made))
+        return Settled(files, [(path, batch) for path, batch in removed if batch in changed])
+
+    def settle(handle: DeltaTable, files: Sequence[FileRecord]) -> Settled:
+        del files  # rivals may have written in between: merge with what is there now
+        return merged(handle)
+
+    first = merged(store.ensure(_TABLE))
+    if not first.files:
+        return None
+    return commit_files(
+        store,
+        _TABLE,
+        first.files,
+        stage=lineage.stage,
+        generation=lineage.generation,
+        metadata=lineage.metadata(),
+        settle=settle,
+    )
