@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import uuid
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,7 +68,7 @@ class BatchWriter:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(
-                self._path, data_schema_of(table), compression=_compression(table), write_statistics=False
+                self._path, data_schema_of(table), write_statistics=False, **_column_settings(table)
             )
         except OSError as error:
             raise _write_error(self._path, error) from error
@@ -178,9 +178,20 @@ def reason_of(error: Exception) -> str:
     return " ".join(_COLOUR.sub("", str(error)).replace("↳", ":").split()).replace(" :", ":")
 
 
-def _compression(table: str) -> dict[str, str]:
-    names = _leaf_names(data_schema_of(table))
-    return {name: "none" if name in _COMPRESSED_COLUMNS else "zstd" for name in names}
+def _column_settings(table: str) -> dict[str, Any]:
+    """How each column is stored; `tests/benchmarks/codecs.py` prints the figures that chose it.
+
+    A vector's numbers hardly repeat, so a dictionary only costs; split into their first, second, third and fourth
+    bytes, the first ones compress.
+    """
+    schema = data_schema_of(table)
+    names = _leaf_names(schema)
+    vectors = [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.float32())]
+    return {
+        "compression": {name: "none" if name in _COMPRESSED_COLUMNS else "zstd" for name in names},
+        "use_dictionary": [name for name in names if name not in (*vectors, *_COMPRESSED_COLUMNS)],
+        "column_encoding": dict.fromkeys(vectors, "BYTE_STREAM_SPLIT") or None,
+    }
 
 
 def _leaf_names(schema: pa.Schema) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -130,3 +131,14 @@ def test_vectors_survive_the_store_bit_for_bit(store: Store, vectors: list[list[
     record = write_file(store, "features/any@1", "b", feature_rows("a", given_rows))
     rows = pq.read_table(store.table_path("features/any@1") / record.path, partitioning=None)
     assert rows["values"].to_pylist() == vectors
+
+
+def test_vectors_are_split_by_byte_and_compressed_without_a_dictionary(store: Store) -> None:
+    vectors = np.random.default_rng(0).normal(size=(200, 100)).astype(np.float32)
+    given_rows = [FeatureRow(index, index + 1, tuple(values.tolist())) for index, values in enumerate(vectors)]
+    record = write_file(store, "features/any@1", "b", feature_rows("a", given_rows))
+    metadata = pq.read_metadata(store.table_path("features/any@1") / record.path).row_group(0)
+    columns = {metadata.column(i).path_in_schema: metadata.column(i) for i in range(metadata.num_columns)}
+    assert columns["values.list.element"].encodings == ("RLE", "BYTE_STREAM_SPLIT")
+    assert columns["values.list.element"].total_compressed_size < 0.9 * vectors.nbytes
+    assert "RLE_DICTIONARY" in columns["media_id"].encodings
