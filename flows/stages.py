@@ -13,6 +13,7 @@ from features.extractors.registry import default_extractors, get_extractor, orde
 from features.fusion.recipe import load_recipe
 from features.store import Store, commit_files, pending_batches, plan_sources, unfinished_batches, write_file
 from features.store.labels import read_label_file
+from features.store.lineage import Lineage, code_version
 from features.store.plan import BatchLimits, waves
 from features.store.rows import table_of
 from pipelines.reading import feature_keys, inputs_of
@@ -141,8 +142,9 @@ def record_run(
         "status": status,
     }
     store.ensure("runs")
-    file = write_file(store, "runs", f"{now:%Y%m}", table_of("runs", [row]))
-    commit_files(store, "runs", [file], stage=f"run:{run_id}:{stage}:{started_at.isoformat()}")
+    lineage = Lineage(run_id, f"run:{run_id}:{stage}:{started_at.isoformat()}", code_version())
+    file = write_file(store, "runs", f"{now:%Y%m}", table_of("runs", [row]), lineage=[lineage])
+    commit_files(store, "runs", [file], stage=lineage.stage, metadata=lineage.metadata())
 
 
 def check_inputs(config: NightlyConfig, root: str) -> None:

@@ -10,6 +10,7 @@ from features.errors import ConfigError, ModelError
 from features.fusion.recipe import load_recipe
 from features.schema import BATCH_ID
 from features.store import read_table
+from features.store.lineage import Lineage, code_version
 from features.store.models import ModelRef, model_folder, newest_model, next_version
 from features.store.upsert import upsert
 from pipelines.reading import best_sources, read_tables
@@ -74,7 +75,8 @@ def train_recipe(
     recipe = load_recipe(name)
     examples, splits = read_examples(store, recipe)
     trained, comparison = compare(recipe, examples, on_progress=on_progress)
-    upsert(store, f"splits/{recipe.splits.name}", splits, key=("media_id",), stage=f"split:{run_id}")
+    lineage = Lineage(run_id, "split", code_version(), inputs=store.versions([f"labels/{recipe.labels}"]))
+    upsert(store, f"splits/{recipe.splits.name}", splits, key=("media_id",), lineage=lineage)
     ref = ModelRef(recipe.name, next_version(store, recipe.name))
     folder = model_folder(store, ref)
     try:

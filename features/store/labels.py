@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.errors import ConfigError
 from features.identity import seconds_to_us
+from features.store.files import checksum_of
+from features.store.lineage import Lineage, code_version
 from features.store.read import read_table
 from features.store.upsert import upsert
 
@@ -76,9 +78,10 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
         if row.get("split"):
             splits.append(_split(row, media, path, number))
     finder.refuse_unknown()
-    changed = upsert(store, f"labels/{label_set}", rows, key=_KEY, stage=f"label:{run_id}").num_rows if rows else 0
+    lineage = Lineage(run_id, "label", code_version(), fingerprint=checksum_of(path))
+    changed = upsert(store, f"labels/{label_set}", rows, key=_KEY, lineage=lineage).num_changed if rows else 0
     if splits:
-        upsert(store, f"splits/{label_set}", splits, key=("media_id",), stage=f"label:{run_id}")
+        upsert(store, f"splits/{label_set}", splits, key=("media_id",), lineage=lineage)
     return LoadedLabels(len(rows), changed, tuple(skipped))
 
 

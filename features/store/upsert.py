@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.schema import BATCH_ID
-from features.store.commit import Commit, Settled, commit_files
+from features.store.commit import Settled, commit_files, live_files
 from features.store.files import FileRecord, write_file
+from features.store.index import media_index
+from features.store.lineage import carried
 from features.store.read import read_committed
 from features.store.rows import table_of
 
@@ -15,15 +19,17 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
+    from features.store.lineage import Lineage
     from features.store.store import Store
 
     Row = dict[str, Any]
 
 
-def batches_of_media(store: Store) -> dict[str, str]:
-    """The batch of each committed media."""
-    media = read_committed(store, "media", columns=["media_id"])
-    return dict(zip(media["media_id"].to_pylist(), media[BATCH_ID].to_pylist(), strict=True))
+class Upserted(NamedTuple):
+    """Batches that were rewritten, and rows in them that are new or say something else."""
+
+    batch_ids: tuple[str, ...]
+    num_changed: int
 
 
 def upsert(
@@ -32,9 +38,8 @@ def upsert(
     rows: Sequence[Row],
     *,
     key: Sequence[str],
-    stage: str,
-    metadata: Mapping[str, str] | None = None,
-) -> Commit:
+    lineage: Lineage,
+) -> Upserted:
     """Put rows into their media's batches in one commit; a row with the same key is replaced.
 
     Args:
@@ -42,43 +47,56 @@ def upsert(
         table: Such as `labels/sentiment`.
         rows: With `media_id` of committed media.
         key: Columns that tell one row from another.
-        stage: Unique name of this write.
-        metadata: Lineage.
+        lineage: What writes them.
 
     Returns:
         What was committed; nothing where the table said all of it before.
     """
-    batch_of = batches_of_media(store)
+    lineage = replace(lineage, stage=f"{lineage.stage}:{uuid.uuid4().hex[:8]}")  # a second write is not the first again
+    batch_of = media_index(store).batches_of({row["media_id"] for row in rows})
     by_batch: dict[str, list[Row]] = {}
     for row in rows:
         by_batch.setdefault(batch_of[row["media_id"]], []).append(row)
     store.ensure(table)
-    files, _ = _merge(store, table, by_batch, key)
-    if not files:
-        return Commit(table, (), 0, 0)
+    first = _merge(store, table, by_batch, key, lineage)
+    num_changed = [first.num_changed]
+    if not first.files:
+        return Upserted((), 0)
 
     def settle(handle: DeltaTable, files: Sequence[FileRecord]) -> Settled:
         del handle, files  # rivals may have written in between: merge with what is there now
-        return Settled(*_merge(store, table, by_batch, key))
+        merged = _merge(store, table, by_batch, key, lineage)
+        num_changed.append(merged.num_changed)
+        return Settled(merged.files, merged.removed)
 
-    return commit_files(store, table, files, stage=stage, metadata=metadata, settle=settle)
+    commit = commit_files(store, table, first.files, stage=lineage.stage, metadata=lineage.metadata(), settle=settle)
+    return Upserted(commit.batch_ids, num_changed[-1])
+
+
+class _Merge(NamedTuple):
+    files: list[FileRecord]
+    removed: list[tuple[str, str]]
+    num_changed: int
 
 
 def _merge(
-    store: Store, table: str, by_batch: Mapping[str, Sequence[Row]], key: Sequence[str]
-) -> tuple[list[FileRecord], list[tuple[str, str]]]:
+    store: Store, table: str, by_batch: Mapping[str, Sequence[Row]], key: Sequence[str], lineage: Lineage
+) -> _Merge:
+    live = live_files(store.load(table), by_batch.keys())
     before: dict[str, list[Row]] = {batch_id: [] for batch_id in by_batch}
     for row in read_committed(store, table, batch_ids=by_batch.keys()).to_pylist():
         before[row.pop(BATCH_ID)].append(row)
-    files = []
+    files, num_changed = [], 0
     for batch_id in sorted(by_batch):
-        old = table_of(table, before[batch_id])
-        new = table_of(table, _merged(before[batch_id], by_batch[batch_id], key))
-        if not new.equals(old):
-            files.append(write_file(store, table, batch_id, new))
-    changed = {file.batch_id for file in files}
-    live = store.files(table).select(["path", BATCH_ID]).to_pylist()
-    return files, [(row["path"], row[BATCH_ID]) for row in live if row[BATCH_ID] in changed]
+        rows = _merged(before[batch_id], table_of(table, by_batch[batch_id]).to_pylist(), key)
+        changed = sum(row not in before[batch_id] for row in rows)
+        if changed:
+            paths = [path for path, batch in live if batch == batch_id]
+            made = carried(store.table_path(table), paths, lineage)
+            files.append(write_file(store, table, batch_id, table_of(table, rows), lineage=made))
+            num_changed += changed
+    written = {file.batch_id for file in files}
+    return _Merge(files, [(path, batch) for path, batch in live if batch in written], num_changed)
 
 
 def _merged(old: Sequence[Row], new: Sequence[Row], key: Sequence[str]) -> list[Row]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from features.errors import ConfigError
 from features.schema import BATCH_ID
 from features.store import Store, read_table
 from flows.cli import EXIT_DONE
 from flows.console import out, out_json, table, time_text
+from flows.finding import find_media
 
 if TYPE_CHECKING:
     from flows.cli import Call
@@ -25,7 +25,7 @@ _FACTS = (
 def run(call: Call) -> int:
     """Print what the store knows of one media, in order of time."""
     store = Store.open(call.store)
-    media = _find(store, call.arguments.media)
+    media = find_media(store, call.arguments.media)
     events = _events(store, media)
     coverage = _of_media(store, media, [name for name in store.tables() if name.startswith("coverage/")])
     if call.arguments.json:
@@ -38,21 +38,6 @@ def run(call: Call) -> int:
     lines = [(time_text(e["start_us"]), time_text(e["end_us"]), e["table"], e["what"]) for e in events]
     out(table(("start", "end", "table", "what"), lines))
     return EXIT_DONE
-
-
-def _find(store: Store, text: str) -> Row:
-    rows = read_table(store, "media").to_pylist()
-    matches = [row for row in rows if text in (row["media_id"], row["name"], row["uri"])]
-    matches = matches or [row for row in rows if row["media_id"].startswith(text)]
-    if len(matches) == 1:
-        found: Row = matches[0]
-        return found
-    if not matches:
-        message = f"there is no media {text!r} in {store.root!r}; list media by: triptych sql"
-        raise ConfigError(message)
-    ids = ", ".join(row["media_id"] for row in matches[:5])
-    message = f"{text!r} names {len(matches)} media ({ids}…); give more digits of its media_id"
-    raise ConfigError(message)
 
 
 def _of_media(store: Store, media: Row, names: list[str]) -> list[Row]:

@@ -11,8 +11,10 @@ import pytest
 
 from features.errors import ConfigError
 from features.store import Store, read_table
+from features.store.index import media_index
 from features.store.labels import LoadedLabels, load_labels
-from features.store.upsert import batches_of_media, upsert
+from features.store.lineage import Lineage
+from features.store.upsert import upsert
 from tests.store import rivals
 from tests.store.making import SECOND, media, put, result
 
@@ -187,10 +189,10 @@ def test_a_missing_file_is_named(archive: Store, videos: Path) -> None:
 
 
 def test_rows_stand_in_their_medias_batch(archive: Store) -> None:
-    assert batches_of_media(archive) == {"a": "b1", "c": "b1", "e": "b2", "no": "b2"}
+    assert media_index(archive).batches_of(["a", "c", "e", "no"]) == {"a": "b1", "c": "b1", "e": "b2", "no": "b2"}
     rows = [{"media_id": "e", "task": "t", "class": "x"}]
-    assert upsert(archive, _SET, rows, key=("media_id",), stage="first").batch_ids == ("b2",)
-    assert upsert(archive, _SET, rows, key=("media_id",), stage="second") == (_SET, (), 0, 0)
+    assert upsert(archive, _SET, rows, key=("media_id",), lineage=Lineage("run", "first")).batch_ids == ("b2",)
+    assert upsert(archive, _SET, rows, key=("media_id",), lineage=Lineage("run", "second")) == ((), 0)
     assert archive.batches(_SET) == {"b2"}
 
 
