@@ -140,5 +140,5 @@ def test_vectors_are_split_by_byte_and_compressed_without_a_dictionary(store: St
     metadata = pq.read_metadata(store.table_path("features/any@1") / record.path).row_group(0)
     columns = {metadata.column(i).path_in_schema: metadata.column(i) for i in range(metadata.num_columns)}
     assert columns["values.list.element"].encodings == ("RLE", "BYTE_STREAM_SPLIT")
-    assert columns["values.list.element"].total_compressed_size < 0.9 * vectors.nbytes
+    assert columns["values.list.element"].total_compressed_size < 0.95 * vectors.nbytes
     assert "RLE_DICTIONARY" in columns["media_id"].encodings
