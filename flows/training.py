@@ -89,6 +89,7 @@ def train_recipe(
             feature_specs=_feature_specs(store, recipe),
             table_versions=table_versions(store, recipe),
             created_at=datetime.now(UTC),
+            run_id=run_id,
         )
     except OSError as error:
         message = f"cannot write the model to {str(folder)!r} ({os.strerror(error.errno or 0)}); free space or rights"

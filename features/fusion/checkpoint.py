@@ -17,6 +17,7 @@ from features.fusion.model import Architecture, FusionModel, for_prediction
 from features.fusion.recipe import Recipe, recipe_from_json, recipe_to_json
 from features.fusion.settings import Place, parse
 from features.spec import FeatureSpec
+from features.store.lineage import code_version
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,6 +62,8 @@ class _Card:
     seeds: tuple[_Seed, ...]
     metrics: Mapping[str, Any]
     weights_fingerprint: str
+    run_id: str = ""
+    code_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class LoadedModel:
         comparison: Its figures.
         created_at: ISO 8601.
         fingerprint: Hash of the weights.
+        run_id: Run that trained it; empty where it was not stated.
+        code_version: Version of Triptych that trained it.
     """
 
     folder: str
@@ -94,6 +99,8 @@ class LoadedModel:
     comparison: Comparison
     created_at: str
     fingerprint: str
+    run_id: str = ""
+    code_version: str = ""
 
     def check_features(self, specs: Mapping[str, str]) -> None:
         """Refuse features that are not those the model learned from.
@@ -123,6 +130,7 @@ def save_model(
     feature_specs: Mapping[str, str],
     table_versions: Mapping[str, int],
     created_at: datetime,
+    run_id: str = "",
 ) -> None:
     """Write a model's folder, whole or not at all: into a hidden sibling that is then renamed.
 
@@ -134,6 +142,7 @@ def save_model(
         feature_specs: Spec of each feature as JSON (`FeatureSpec.to_json`), by `<name>@<version>`.
         table_versions: Versions of the tables that it learned from.
         created_at: When it was trained, UTC.
+        run_id: Run that trained it.
 
     Raises:
         ModelError: The folder exists, or cannot be written.
@@ -157,6 +166,8 @@ def save_model(
         seeds=tuple(_Seed(item.seed, *item.best) for item in trained.members),
         metrics=json.loads(comparison.to_json()),
         weights_fingerprint=_hash(weights),
+        run_id=run_id,
+        code_version=code_version(),
     )
     _publish(folder, {WEIGHTS: weights, CARD: json.dumps(asdict(card), indent=2).encode()})
 
@@ -199,6 +210,8 @@ def load_model(folder: Path) -> LoadedModel:
         comparison=comparison,
         created_at=card.created_at,
         fingerprint=card.weights_fingerprint,
+        run_id=card.run_id,
+        code_version=card.code_version,
     )
 
 

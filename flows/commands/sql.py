@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
-from features.schema import BATCH_ID
+from features.schema import BATCH_ID, data_schema_of, schema_of
 from features.store import Store
 from flows.cli import EXIT_DONE
 from flows.console import out, out_json, table
@@ -52,11 +52,7 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     for name in store.tables():
         paths = [str(store.table_path(name) / path) for path in store.files(name)["path"].to_pylist()]
-        source = (
-            f"read_parquet({_list(paths)}, hive_partitioning = true, hive_types = {{'{BATCH_ID}': VARCHAR}})"
-            if paths
-            else _nothing(name)
-        )
+        source = _rows_of(name, paths) if paths else _nothing(name)
         connection.execute(f'CREATE VIEW "raw:{name}" AS SELECT * FROM {source}')  # noqa: S608 - names are ours
     media = (
         '(SELECT batch_id, media_id FROM "raw:media")'
@@ -69,14 +65,28 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def _rows_of(name: str, paths: list[str]) -> str:
+    """Rows of files, the oldest first; columns that a newer schema added are null in the old ones."""
+    oldest, newest = _missing(name, paths[0]), _missing(name, paths[-1])
+    union = ", union_by_name = true" if oldest != newest else ""
+    source = f"read_parquet({_list(paths)}, hive_partitioning = true, hive_types = {{'{BATCH_ID}': VARCHAR}}{union})"
+    nulls = "".join(f', NULL AS "{column}"' for column in newest)
+    return f"(SELECT *{nulls} FROM {source})" if nulls else source  # noqa: S608 - names are ours
+
+
+def _missing(name: str, path: str) -> list[str]:
+    import pyarrow.parquet as pq
+
+    there = set(pq.read_schema(path).names)
+    return [column for column in data_schema_of(name).names if column not in there]
+
+
 def _list(paths: list[str]) -> str:
     quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     return f"[{quoted}]"
 
 
 def _nothing(name: str) -> str:
-    from features.schema import schema_of
-
     columns = ", ".join(f'NULL AS "{field.name}"' for field in schema_of(name))
     return f"(SELECT {columns} WHERE FALSE)"
 

@@ -1,0 +1,127 @@
+"""The commands: where the code of each is, what it takes, and what `--help` says of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, ScoreConfig
+
+
+class Command(NamedTuple):
+    """A command: where its code is, what it takes, what `--help` says."""
+
+    module: str
+    text: str
+    example: str
+    config: type[Any] | None = None
+    arguments: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = ()
+
+
+def _arg(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:  # noqa: ANN401 - as add_argument
+    return names, options
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command(
+        "demo",
+        "make a small synthetic archive, run everything through the nightly flow, write the report",
+        "triptych demo triptych-demo",
+        None,
+        (
+            _arg("folder", nargs="?", default="triptych-demo", help="folder for the archive and the store"),
+            _arg("--clips", type=int, default=48, help="clips to make, at least 12"),
+            _arg("--runner", choices=("in-process", "multi"), default="multi", help="as for nightly"),
+        ),
+    ),
+    "ingest": Command(
+        "ingest", "decode new sources once into frames, audio and text", "triptych ingest videos/", IngestConfig
+    ),
+    "extract": Command(
+        "extract", "fill feature tables for all pending batches", "triptych extract mfcc", ExtractConfig
+    ),
+    "label": Command(
+        "label",
+        "load labels: uri or media, class or number, optionally a span",
+        "triptych label sentiment labels.csv",
+        None,
+        (_arg("set", help="name of the label set"), _arg("file", help="CSV, Parquet or JSON Lines")),
+    ),
+    "train": Command(
+        "train",
+        "train a recipe, compare it with each single modality, register the model",
+        "triptych train sentiment",
+        None,
+        (_arg("recipe", help="packaged recipe or TOML file"),),
+    ),
+    "score": Command(
+        "score", "score pending batches, each segment once a model", "triptych score sentiment", ScoreConfig
+    ),
+    "predict": Command(
+        "predict",
+        "one video, or an image, a sound and a text, straight to a prediction, without a store",
+        "triptych predict triptych-store/models/sentiment/1 clip.mp4",
+        None,
+        (
+            _arg("model", help="model folder, or NAME[@VERSION] in the store"),
+            _arg("files", nargs="+", metavar="FILE", help="a video, or an image, a sound and a text"),
+            _arg("--device", default="auto", help="auto, cpu, cuda or cuda:N"),
+        ),
+    ),
+    "nightly": Command(
+        "nightly", "the whole run, here and now, as a Prefect flow", "triptych nightly videos/", NightlyConfig
+    ),
+    "serve": Command(
+        "serve",
+        "serve the nightly flow with a schedule and a form, on a Prefect server (PREFECT_API_URL, or one it starts)",
+        "triptych serve videos/ --cron '0 2 * * *'",
+        NightlyConfig,
+        (
+            _arg("--cron", default="0 2 * * *", help="schedule of the nightly run"),
+            _arg("--port", type=int, default=4200, help="port of the server that it starts"),
+        ),
+    ),
+    "status": Command("status", "what is done, pending, failed", "triptych status"),
+    "failures": Command(
+        "failures",
+        "the dead letters, each with its reason",
+        "triptych failures --stage ingest",
+        None,
+        (
+            _arg("--stage", default="", help="only of this stage"),
+            _arg("--all", action="store_true", help="closed ones too"),
+        ),
+    ),
+    "show": Command(
+        "show",
+        "one media's timeline",
+        "triptych show clip_000.mp4",
+        None,
+        (_arg("media", help="media_id, its first digits, or file name"),),
+    ),
+    "lineage": Command(
+        "lineage",
+        "what made the batches of a table, a model, or the rows of one media: run, code, weights, input versions",
+        "triptych lineage features/mfcc@1",
+        None,
+        (
+            _arg("of", help="a table, NAME[@VERSION] of a model, or a media as for show"),
+            _arg("--batch", default="", help="for a table: only this batch"),
+        ),
+    ),
+    "sql": Command(
+        "sql",
+        'DuckDB over the tables (quote names such as "features/mfcc@1")',
+        "triptych sql 'select name, duration_us from media'",
+        None,
+        (_arg("query", help="SQL; every table of the store is a view"),),
+    ),
+    "report": Command(
+        "report",
+        "write the store, the models and the scores as one HTML file",
+        "triptych report --out report.html",
+        None,
+        (_arg("--out", default="", help="default: report.html in the store"),),
+    ),
+    "features": Command("features", "list the extractors", "triptych features"),
+    "doctor": Command("doctor", "what this machine has: device, codecs, weights, disk", "triptych doctor"),
+}
