@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from flows.outcome import NightlyOutcome, StageOutcome
 from flows.report.collect import collect
 from flows.report.render import write_report
 from flows.training import train_recipe, why_not_train
+from pipelines.leasing import leased
 from pipelines.options import NightlyConfig, config_from_mapping
 from pipelines.reading import num_media
 from pipelines.supervise import WaveError, run_wave
@@ -88,13 +91,14 @@ class _Run:
         self.stages: list[StageOutcome] = []
         self.problems: list[TriptychError] = []
 
-    def waves(self, store: Store, stage: str, waves: Iterable[Wave]) -> None:
+    def waves(self, store: Store, stage: str, plan: Callable[[], Iterable[Wave]]) -> None:
         """Run a stage's waves one after the other and note what they came to, also where one fails."""
         started_at, summary, status = datetime.now(UTC), Summary.none(), "failed"
         try:
-            for number, wave in enumerate(waves, start=1):
-                label = stages.wave_label(stage, number, wave)
-                summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
+            with closing(leased(store, self.run_id, plan, on_wait=self.say)) as waves:
+                for number, wave in enumerate(waves, start=1):
+                    label = stages.wave_label(stage, number, wave)
+                    summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
             status = "done"
         finally:
             if summary.num_batches or status == "failed":
@@ -134,15 +138,15 @@ def run_nightly(
     stages.check_inputs(config, root)
     recipe, levels = load_recipe(config.recipe), stages.chosen_extractors(config.extractors)
     run = _Run(config, beam_args or [], on_progress)
-    store, ingest = stages.plan_ingest(config, root, run.run_id)
-    run.waves(store, "ingest", ingest)
-    run.waves(store, "extract", stages.plan_extract(config, store, levels, run.run_id))
+    store, _ = stages.plan_ingest(config, root, run.run_id)
+    run.waves(store, "ingest", partial(stages.plan_unfinished, config, store, run.run_id))
+    run.waves(store, "extract", partial(stages.plan_extract, config, store, levels, run.run_id))
     if config.labels:
         run.step("label", lambda: label_task(store, recipe.labels, config.labels, run.run_id))
     run.step("train", lambda: _train(run, store, recipe))
     for name in sorted({ref.name for ref in list_models(store)}):
         ref = find_model(store, name)
-        run.waves(store, f"score {ref.key}", stages.plan_score(config, store, ref, run.run_id))
+        run.waves(store, f"score {ref.key}", partial(stages.plan_score, config, store, ref, run.run_id))
     report = run.step("report", lambda: report_task(store, config.report))
     outcome = NightlyOutcome(store.root, run.run_id, tuple(run.stages), report)
     create_table_artifact(key="counts", table=outcome.count_rows(), description=f"run {run.run_id} of {store.root}")

@@ -65,8 +65,17 @@ def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, li
         limit=config.limit or None,
         metadata={"run_id": run_id},
     )
-    batch_ids = (*unfinished, *new)
-    return store, [Wave(store.root, "ingest", wave, run_id) for wave in waves(batch_ids, config.wave_size)]
+    return store, list(_ingest_waves(config, store, (*unfinished, *new), run_id))
+
+
+def plan_unfinished(config: RunConfig, store: Store, run_id: str) -> Iterator[Wave]:
+    """Waves of the planned batches that are not ingested by now, whoever planned them."""
+    return _ingest_waves(config, store, unfinished_batches(store), run_id)
+
+
+def _ingest_waves(config: RunConfig, store: Store, batch_ids: Sequence[str], run_id: str) -> Iterator[Wave]:
+    for wave in waves(batch_ids, config.wave_size):
+        yield Wave(store.root, "ingest", wave, run_id)
 
 
 def chosen_extractors(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from features.store import Store
@@ -19,5 +20,5 @@ def run(call: Call) -> int:
     levels = stages.chosen_extractors(call.config.extractors)
     store = Store.open(call.store)
     stages.require_batches(store)
-    waves = stages.plan_extract(call.config, store, levels, run_id)
-    return finish(call, store, run_id, run_waves(call, store, "extract", waves, run_id), started)
+    plan = partial(stages.plan_extract, call.config, store, levels, run_id)
+    return finish(call, store, run_id, run_waves(call, store, "extract", plan, run_id), started)

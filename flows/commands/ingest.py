@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flows import stages
@@ -15,5 +16,6 @@ if TYPE_CHECKING:
 def run(call: Call) -> int:
     """Decode what is new."""
     started, run_id = time.monotonic(), stages.new_run_id()
-    store, waves = stages.plan_ingest(call.config, call.store, run_id)
-    return finish(call, store, run_id, run_waves(call, store, "ingest", waves, run_id), started)
+    store, _ = stages.plan_ingest(call.config, call.store, run_id)
+    plan = partial(stages.plan_unfinished, call.config, store, run_id)
+    return finish(call, store, run_id, run_waves(call, store, "ingest", plan, run_id), started)

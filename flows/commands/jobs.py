@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flows import stages
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
-from flows.console import dead_letters_text, out, out_json, progress, table
+from flows.console import dead_letters_text, out, out_json, progress, say, table
+from pipelines.leasing import leased
 from pipelines.reading import num_media
 from pipelines.supervise import run_wave
 from pipelines.waves import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from features.store import Store
     from flows.cli import Call
     from pipelines.waves import Wave
 
 
-def run_waves(call: Call, store: Store, stage: str, waves: Iterable[Wave], run_id: str) -> Summary:
-    """Run waves one after the other, telling progress; a row in `runs` at the end."""
+def run_waves(call: Call, store: Store, stage: str, plan: Callable[[], Iterable[Wave]], run_id: str) -> Summary:
+    """Run a stage's waves one after the other, beside other runs, telling progress; a row in `runs` at the end."""
     started_at, summary = datetime.now(UTC), Summary.none()
-    for number, wave in enumerate(waves, start=1):
-        with progress(stages.wave_label(stage, number, wave), num_media(store, wave)) as tell:
-            summary = summary.plus(run_wave(wave, call.config, call.beam_args, on_progress=tell))
+    with closing(leased(store, run_id, plan, on_wait=say)) as waves:
+        for number, wave in enumerate(waves, start=1):
+            with progress(stages.wave_label(stage, number, wave), num_media(store, wave)) as tell:
+                summary = summary.plus(run_wave(wave, call.config, call.beam_args, on_progress=tell))
     if summary.num_batches:
         stages.record_run(store, run_id, call.arguments.command, stage, started_at, summary)
     return summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
@@ -23,5 +24,5 @@ def run(call: Call) -> int:
         message = "no model was named; name one: triptych score sentiment"
         raise ConfigError(message)
     ref = find_model(store, call.config.model)
-    waves = stages.plan_score(call.config, store, ref, run_id)
-    return finish(call, store, run_id, run_waves(call, store, "score", waves, run_id), started)
+    plan = partial(stages.plan_score, call.config, store, ref, run_id)
+    return finish(call, store, run_id, run_waves(call, store, "score", plan, run_id), started)

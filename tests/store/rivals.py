@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from features.store import Store, commit_files, plan_sources
 from features.store.labels import load_labels
+from features.store.leases import Leases
 from features.store.plan import BatchLimits, Source
 from tests.store.making import frames, put, write
 
@@ -61,3 +63,11 @@ def plan(root: str, sources: Sequence[Source], max_sources: int) -> tuple[str, .
 def label(root: str, path: Path, run_id: str) -> int:
     """Load labels; how many."""
     return load_labels(Store.open(root), "mood", path, run_id=run_id).num_labels
+
+
+def take_lease(root: str, name: str) -> bool:
+    """Take a lease and keep it until all have tried."""
+    with Leases(Store.open(root), f"run{os.getpid()}") as leases:
+        taken = leases.take([name]) is None
+        _barrier.wait(timeout=60)
+        return taken
