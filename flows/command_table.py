@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, ScoreConfig
+from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, RunConfig, ScoreConfig
 
 
 class Command(NamedTuple):
@@ -114,6 +114,17 @@ COMMANDS: dict[str, Command] = {
         "triptych sql 'select name, duration_us from media'",
         None,
         (_arg("query", help="SQL; every table of the store is a view"),),
+    ),
+    "verify": Command(
+        "verify",
+        "check every file and row against the logs; exit status 3 where something is wrong and stays so",
+        "triptych verify --quick",
+        RunConfig,
+        (
+            _arg("tables", nargs="*", metavar="TABLE", help="tables to check; default: all"),
+            _arg("--quick", action="store_true", help="do not hash the files: a flipped byte goes unnoticed"),
+            _arg("--repair", action="store_true", help="make the damaged batches again, and nothing else"),
+        ),
     ),
     "report": Command(
         "report",
