@@ -1,0 +1,181 @@
+"""A snapshot of a store: the versions and live files of tables, resolved once, and rows of one batch out of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.errors import ConfigError, StoreError
+from features.fusion.settings import nearest
+from features.schema import BATCH_ID, schema_of
+from features.spec import SPEC_KEY, FeatureSpec
+from features.store.store import Store, files_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from deltalake import DeltaTable
+
+AsOf = datetime | dict[str, int] | None
+"""The newest version of each table; that of a time; or the versions named, the newest where one is not."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files of tables as they were at one version each; what rivals commit later does not show.
+
+    Attributes:
+        store: The store.
+        versions: Version by table; tables that had not been made are missing.
+        files: Paths relative to the table's folder, by table and batch.
+        specs: Spec by feature table, where it states one.
+    """
+
+    store: Store
+    versions: dict[str, int]
+    files: dict[str, dict[str, tuple[str, ...]]]
+    specs: dict[str, FeatureSpec]
+
+    def paths(self, table: str, batch_id: str) -> list[Path]:
+        """Files of a batch; none where the table does not have it."""
+        folder = self.store.table_path(table)
+        return [folder / path for path in self.files.get(table, {}).get(batch_id, ())]
+
+    def read(self, table: str, batch_id: str, columns: Sequence[str], media_id: str | None = None) -> pa.Table:
+        """Rows of a batch, of one media where it is named; columns that a file lacks are null.
+
+        Raises:
+            StoreError: A file is missing or damaged.
+        """
+        schema = pa.schema([schema_of(table).field(name) for name in columns])
+        tables = [self._read_file(path, table, schema, media_id) for path in self.paths(table, batch_id)]
+        return pa.concat_tables(tables) if tables else schema.empty_table()
+
+    def _read_file(self, path: Path, table: str, schema: pa.Schema, media_id: str | None) -> pa.Table:
+        try:
+            with pq.ParquetFile(path) as file:
+                rows = _rows_of(file, [name for name in schema.names if name in file.schema_arrow.names], media_id)
+        except (OSError, pa.ArrowInvalid) as error:
+            message = (
+                f"cannot read {str(path)!r} of table {table!r}, version {self.versions[table]} ({error}); "
+                "open the features again, or see what can be done: triptych verify"
+            )
+            raise StoreError(message) from error
+        there = [
+            rows[field.name] if field.name in rows.schema.names else pa.nulls(rows.num_rows, field.type)
+            for field in schema
+        ]
+        return pa.table(there, schema=schema)
+
+
+def take_snapshot(store: Store, tables: Iterable[str], as_of: AsOf = None) -> Snapshot:
+    """Look up the live files of these tables, in the order given; those that have not been made are left out.
+
+    Args:
+        store: The store.
+        tables: `media` last, so that a batch that it lists has all that was committed with it.
+        as_of: Which versions.
+
+    Raises:
+        ConfigError: `as_of` names a table that is none of these, or is a time without a zone.
+        StoreError: A log cannot be read, or no longer reaches back so far.
+    """
+    wanted = list(tables)
+    _check_as_of(store, as_of, wanted)
+    handles = {table: handle for table in wanted if (handle := _handle(store, table, as_of)) is not None}
+    return Snapshot(
+        store,
+        {table: handle.version() for table, handle in handles.items()},
+        {table: _files_by_batch(handle) for table, handle in handles.items()},
+        {table: spec for table, handle in handles.items() if (spec := _spec_of(handle)) is not None},
+    )
+
+
+def _rows_of(file: pq.ParquetFile, columns: Sequence[str], media_id: str | None) -> pa.Table:
+    if media_id is None:
+        return file.read(columns=columns, use_threads=False)
+    is_own = pc.equal(file.read(columns=["media_id"], use_threads=False)["media_id"], media_id)
+    sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+    starts = [sum(sizes[:index]) for index in range(len(sizes))]
+    groups = [index for index, start in enumerate(starts) if pc.any(is_own.slice(start, sizes[index])).as_py()]
+    masks = [is_own.slice(starts[index], sizes[index]) for index in groups]
+    rows = file.read_row_groups(groups, columns=columns, use_threads=False)
+    return rows.filter(pa.chunked_array([chunk for mask in masks for chunk in mask.chunks], pa.bool_()))
+
+
+def _handle(store: Store, table: str, as_of: AsOf) -> DeltaTable | None:
+    if not store.has(table):
+        return None
+    if isinstance(as_of, datetime):
+        version = version_at(store, table, as_of)
+        return None if version is None else store.load(table, version)
+    return store.load(table, (as_of or {}).get(table))
+
+
+def version_at(store: Store, table: str, when: datetime) -> int | None:
+    """The newest version of a table that was committed by a time; None where the table had not been made.
+
+    It goes by the times that the commits state: those of the files change when a store is copied.
+
+    Raises:
+        StoreError: The log no longer reaches back so far.
+    """
+    log = store.table_path(table) / "_delta_log"
+    entries = sorted(path for path in log.glob("*.json") if path.stem.isdigit())
+    low, high = 0, len(entries)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if _committed_ms(entries[middle]) <= when.timestamp() * 1000 else (low, middle)
+    if low:
+        return int(entries[low - 1].stem)
+    if entries and int(entries[0].stem) == 0:
+        return None
+    oldest = f"its oldest entry is version {int(entries[0].stem)}" if entries else "it has no entry"
+    message = f"the log of table {table!r} no longer reaches back to {when.isoformat()} ({oldest}); name a later time"
+    raise StoreError(message)
+
+
+def _committed_ms(entry: Path) -> float:
+    try:
+        with entry.open(encoding="utf-8") as file:
+            for line in file:
+                if "commitInfo" in (action := json.loads(line)):
+                    return float(action["commitInfo"]["timestamp"])
+    except (OSError, ValueError, KeyError) as error:
+        message = f"cannot read the log entry {str(entry)!r} ({error}); name versions instead of a time"
+        raise StoreError(message) from error
+    return entry.stat().st_mtime * 1000
+
+
+def _check_as_of(store: Store, as_of: AsOf, tables: Sequence[str]) -> None:
+    if isinstance(as_of, datetime):
+        if as_of.tzinfo is None:
+            message = f"as_of is {as_of.isoformat()!r} without a time zone; write datetime(..., tzinfo=UTC)"
+            raise ConfigError(message)
+        return
+    known = sorted({*tables, *store.tables()})
+    for table in as_of or {}:
+        if table not in known:
+            hint = nearest(table, known) or f"tables are {', '.join(known)}"
+            message = f"as_of names table {table!r}, which the store does not have; {hint}"
+            raise ConfigError(message)
+
+
+def _files_by_batch(handle: DeltaTable) -> dict[str, tuple[str, ...]]:
+    files = files_of(handle)
+    by_batch: dict[str, tuple[str, ...]] = {}
+    for path, batch_id in zip(files["path"].to_pylist(), files[BATCH_ID].to_pylist(), strict=True):
+        by_batch[batch_id] = (*by_batch.get(batch_id, ()), path)
+    return by_batch
+
+
+def _spec_of(handle: DeltaTable) -> FeatureSpec | None:
+    text = handle.metadata().configuration.get(SPEC_KEY)
+    return FeatureSpec.from_json(text) if text else None

@@ -1,0 +1,42 @@
+"""The best text of each media, for segments by utterance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from features.reading.snapshot import Snapshot
+    from features.store.store import Store
+
+_COLUMNS = ("media_id", "start_us", "end_us", "source")
+_BEST_FIRST = ("subtitle", "sidecar")
+
+
+def text_tables(store: Store) -> list[str]:
+    """Tables of text that have been made: of the files, and of recognisers."""
+    return [table for table in store.tables() if table.partition("/")[0] == "transcripts"]
+
+
+def best_text_of(snapshot: Snapshot, batch_id: str, media_id: str | None = None) -> pa.Table:
+    """Utterances of a batch, of each media those of its best source: subtitle, sidecar, then recognised speech."""
+    tables = [table for table in snapshot.files if table.partition("/")[0] == "transcripts"]
+    found = [snapshot.read(table, batch_id, _COLUMNS, media_id) for table in tables]
+    if not found:
+        return snapshot.read("transcripts", batch_id, _COLUMNS)
+    rows = pa.concat_tables(found)
+    pairs = rows.group_by(["media_id", "source"]).aggregate([])
+    best: dict[str, str] = {}
+    for own, source in sorted(zip(pairs["media_id"].to_pylist(), pairs["source"].to_pylist(), strict=True), key=_rank):
+        best.setdefault(own, source)
+    ids = pa.array(list(best), pa.string())
+    place = pc.index_in(rows["media_id"], value_set=ids)
+    wanted = pa.array(list(best.values()), pa.string()).take(place.combine_chunks())
+    return rows.filter(pc.equal(rows["source"], pa.chunked_array([wanted])))
+
+
+def _rank(pair: tuple[str, str]) -> tuple[str, int, str]:
+    media_id, source = pair
+    return media_id, _BEST_FIRST.index(source) if source in _BEST_FIRST else len(_BEST_FIRST), source
