@@ -16,10 +16,12 @@ from features.extractors.registry import get_extractor
 from features.records import FeatureRow, MediaRows, Utterance
 from features.schema import BATCH_ID
 from features.store import Commit, FileRecord, Store, read_table, write_file
+from features.store.covered import only_media
 from features.store.lineage import Lineage, read_lineage
 from features.store.media import read_record
 from features.store.rows import audio_of, feature_rows, frames_of, table_of, transcript_rows, utterances_of
 from features.transcripts.choice import best_text
+from pipelines.again import commit_again
 from pipelines.reading import extract_stage, transcript_tables, transcripts_of
 from pipelines.sinks import CommitWave, Failure, Heartbeat, commit_tables, write_failures
 from pipelines.waves import Summary, Wave, summarise
@@ -115,7 +117,8 @@ def lineage_of(store: Store, spec: FeatureSpec, wave: Wave) -> Lineage:
     """What an extractor's files say of their making; its inputs are read at the versions that stand here."""
     tables = transcript_tables(store) if spec.inputs == "transcripts" else (spec.inputs,)
     inputs = store.versions(["media", *tables])
-    return wave.lineage(extract_stage(spec), fingerprint=spec.fingerprint, inputs=inputs)
+    only = only_media(wave.media_ids)
+    return wave.lineage(extract_stage(spec), fingerprint=spec.fingerprint, inputs=inputs, config=only)
 
 
 def run(config: ExtractConfig, wave: Wave, options: PipelineOptions) -> Summary:
@@ -145,7 +148,7 @@ def read_batch(batch_id: str, wave: Wave, name: str, lineage: Lineage) -> BatchI
     media = read_table(store, "media", batch_ids=[batch_id], versions=versions).to_pylist()
     rows = _input_rows(store, spec, batch_id, versions)
     starts = _slices(rows)
-    kept = kept_media(store, spec, batch_id) if wave.scope == "failed" else frozenset()
+    kept = kept_media(store, spec, wave, batch_id)
     medias, skipped = [], []
     for row in media:
         if row["media_id"] in kept:
@@ -158,10 +161,14 @@ def read_batch(batch_id: str, wave: Wave, name: str, lineage: Lineage) -> BatchI
     return BatchInput(batch_id, tuple(medias), tuple(skipped))
 
 
-def kept_media(store: Store, spec: FeatureSpec, batch_id: str) -> frozenset[str]:
-    """Media of a batch that an extractor has covered without failing: a retry keeps their rows."""
+def kept_media(store: Store, spec: FeatureSpec, wave: Wave, batch_id: str) -> frozenset[str]:
+    """Media of a batch that the wave does not do again: their rows stay."""
+    if not wave.keeps_rows:
+        return frozenset()
     rows = read_table(store, spec.coverage_table, batch_ids=[batch_id], columns=["media_id", "status"]).to_pylist()
-    return frozenset(row["media_id"] for row in rows if row["status"] != "failed")
+    again = {row["media_id"] for row in rows if wave.scope == "all" or row["status"] == "failed"}
+    again = again.intersection(wave.media_ids) if wave.media_ids else again
+    return frozenset(row["media_id"] for row in rows) - again
 
 
 def _input_rows(store: Store, spec: FeatureSpec, batch_id: str, versions: Mapping[str, int]) -> pa.Table:
@@ -211,10 +218,10 @@ def write_batch(output: BatchOutput, wave: Wave, name: str, lineage: Lineage) ->
         if f.status == "failed"
     ]
     rows = pa.concat_tables(tables) if tables else table_of(spec.table, ())
-    if wave.scope == "failed":
-        kept = kept_media(store, spec, output.batch_id)
-        rows = _with_kept(store, spec.table, output.batch_id, rows, kept)
-        coverage = _with_kept(store, spec.coverage_table, output.batch_id, coverage, kept)
+    if wave.keeps_rows:
+        again = [found.media_id for found in output.found]
+        rows = _with_kept(store, spec.table, output.batch_id, rows, again)
+        coverage = _with_kept(store, spec.coverage_table, output.batch_id, coverage, again)
     return [
         write_file(store, spec.table, output.batch_id, rows, lineage=[lineage]),
         write_file(store, spec.coverage_table, output.batch_id, coverage, lineage=[lineage]),
@@ -222,10 +229,10 @@ def write_batch(output: BatchOutput, wave: Wave, name: str, lineage: Lineage) ->
     ]
 
 
-def _with_kept(store: Store, table: str, batch_id: str, rows: pa.Table, kept: frozenset[str]) -> pa.Table:
-    """Rows of a retry among the rows that the batch keeps, in the order of its media."""
+def _with_kept(store: Store, table: str, batch_id: str, rows: pa.Table, again: Sequence[str]) -> pa.Table:
+    """Rows of media that were done again among the rows that the batch keeps, in the order of its media."""
     before = read_table(store, table, batch_ids=[batch_id]).drop_columns([BATCH_ID])
-    stay = before.filter(pc.is_in(before["media_id"], pa.array(sorted(kept), pa.string())))
+    stay = before.filter(pc.invert(pc.is_in(before["media_id"], pa.array(again, pa.string()))))
     both = pa.concat_tables([stay, rows])
     media = read_table(store, "media", batch_ids=[batch_id], columns=["media_id"])["media_id"].combine_chunks()
     place = pc.index_in(both["media_id"].combine_chunks(), value_set=media)
@@ -247,9 +254,13 @@ def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:
         own = [file for file in files if file.table in (spec.table, spec.coverage_table)]
         letters = [f for f in files if f.table == "failures" and _stage_of(store, f) == extract_stage(spec)]
         batch_ids = {file.batch_id for file in own}
-        if own:
-            (lineage,) = read_lineage(store.table_path(own[0].table) / own[0].path)
-            store.ensure(spec.table, spec)  # refuses features that other weights made, before anything is committed
+        if not own:
+            continue
+        (lineage,) = read_lineage(store.table_path(own[0].table) / own[0].path)
+        store.ensure(spec.table, spec)  # refuses features that other weights made, before anything is committed
+        if wave.generation > 1:
+            yield from commit_again(store, spec, own, letters, lineage)
+        else:
             tables = (spec.table, spec.coverage_table)
             yield from commit_tables(store, [*letters, *own], tables, lineage=lineage, batch_ids=batch_ids, spec=spec)
 

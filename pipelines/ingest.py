@@ -16,7 +16,7 @@ from features.errors import MediaError, TriptychError
 from features.identity import fingerprint, media_id_of_file, seconds_to_us
 from features.media.decode import DecodeOptions, decode_media, with_text
 from features.store import Commit, FileRecord, Store, commit_files, write_file
-from features.store.failures import close_failures
+from features.store.failures import close_failures, open_letters
 from features.store.files import BatchWriter
 from features.store.index import MediaIndex, media_index
 from features.store.media import MediaSettlement, duplicates_in, settle_results
@@ -267,11 +267,11 @@ def commit_wave(wave: Wave, lineage: Lineage, files: Sequence[FileRecord]) -> It
 
 
 def _close_retried(store: Store, wave: Wave, lineage: Lineage) -> Iterator[Commit]:
-    """Close the older letters of sources that these batches tried again; what failed again has a new letter."""
-    again = [(batch, s.uri) for batch in read_plan(store, wave.batch_ids) for s in batch.sources if s.attempt > 1]
-    for batch_id in sorted({batch.batch_id for batch, _ in again}):
-        uris = [uri for batch, uri in again if batch.batch_id == batch_id]
-        closing = replace(lineage, stage=f"close:{batch_id}")
-        commit = close_failures(store, STAGE, uris, but=batch_id, lineage=closing)
+    """Close older letters of the sources that these batches took up again; what failed again has a new letter."""
+    waiting = {letter.uri for letter in open_letters(store) if letter.stage == STAGE}
+    for batch in read_plan(store, wave.batch_ids) if waiting else ():
+        uris = [source.uri for source in batch.sources if source.uri in waiting]
+        closing = replace(lineage, stage=f"close:{batch.batch_id}")
+        commit = close_failures(store, STAGE, uris, before=batch.batch_id, lineage=closing)
         if commit is not None:
             yield commit

@@ -17,8 +17,10 @@ from features.errors import TriptychError
 if TYPE_CHECKING:
     from pipelines.waves import Summary
 
+WORKER_DIED = 70
+"""Exit status of a wave one of whose workers was killed."""
+
 _POLL_SECONDS = 0.5
-_WORKER_DIED = 70
 
 
 def main(folder: Path) -> int:
@@ -53,9 +55,10 @@ def _run(data: dict[str, Any]) -> Summary:
     from pipelines.runners import pipeline_options
     from pipelines.waves import Wave
 
-    wave = Wave(
-        **{**data["wave"], "batch_ids": tuple(data["wave"]["batch_ids"]), "targets": tuple(data["wave"]["targets"])}
-    )
+    members: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in data["wave"].items()
+    }
+    wave = Wave(**members)
     config = options.config_from_mapping(getattr(options, data["config_class"]), data["config"])
     summary: Summary = import_module(f"pipelines.{wave.stage}").run(
         config, wave, pipeline_options(config, data["beam_args"])
@@ -91,7 +94,7 @@ def _on_thread_error(args: threading.ExceptHookArgs) -> None:
     sys.stderr.write(f"{text}\n")
     if "Worker subprocess exited" in text:
         sys.stderr.flush()
-        os._exit(_WORKER_DIED)
+        os._exit(WORKER_DIED)
 
 
 def _die_with_parent(parent_pid: int, folder: Path) -> None:

@@ -29,6 +29,8 @@ class Wave:
         run_id: Run that it belongs to, for lineage.
         generation: 1 for new batches; a higher one replaces what the batches have.
         scope: For a higher generation: do all media of the batches again, or only those that `failed`.
+        media_ids: For a higher generation of extract: of these only the ones named here; empty: all. The rest of the
+            batch keeps its rows.
     """
 
     store: str
@@ -38,6 +40,12 @@ class Wave:
     targets: tuple[str, ...] = ()
     generation: int = 1
     scope: Literal["all", "failed"] = "all"
+    media_ids: tuple[str, ...] = ()
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether some media of its batches keep their rows."""
+        return self.scope == "failed" or bool(self.media_ids)
 
     def lineage(
         self, stage: str, *, fingerprint: str = "", inputs: tuple[tuple[str, int], ...] = (), config: str = ""

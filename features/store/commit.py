@@ -18,7 +18,7 @@ from features.store.files import reason_of
 from features.store.store import files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from deltalake import DeltaTable
     from deltalake.transaction import AddAction, RemoveAction
@@ -140,9 +140,24 @@ def live_files(handle: DeltaTable, batch_ids: Collection[str]) -> list[tuple[str
 
 def generation_of(store: Store, table: str, stage: str, batch_id: str) -> int:
     """Generation of a batch that a stage has committed to a table; 0 where it has not."""
+    return generations_of(store, table, stage, [batch_id])[batch_id]
+
+
+def generations_of(store: Store, table: str, stage: str, batch_ids: Iterable[str]) -> dict[str, int]:
+    """Generations of batches that a stage has committed to a table, by one look; 0 where it has not."""
     if not store.has(table):
-        return 0
-    return store.load(table).transaction_version(_app_id(stage, table, batch_id)) or 0
+        return dict.fromkeys(batch_ids, 0)
+    handle = store.load(table)
+    return {b: handle.transaction_version(_app_id(stage, table, b)) or 0 for b in batch_ids}
+
+
+def next_generations(store: Store, tables: Iterable[str], stage: str, batch_ids: Collection[str]) -> dict[str, int]:
+    """The generation that doing batches again gets: above all that the stage has committed to any of its tables.
+
+    A run that died between two tables leaves them apart; with the next of either one, the batch would never be whole.
+    """
+    found = [generations_of(store, table, stage, batch_ids) for table in tables]
+    return {batch_id: 1 + max(generations[batch_id] for generations in found) for batch_id in batch_ids}
 
 
 def _commit_once(

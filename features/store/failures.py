@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.schema import BATCH_ID
 from features.store.commit import Commit, Settled, commit_files, live_files
@@ -25,7 +25,35 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
     Change = Callable[[str, list[Row]], list[Row]]
 
-_TABLE = "failures"
+FAILURES = "failures"
+
+
+class Letter(NamedTuple):
+    """An open dead letter; `attempts` counts those that were made in vain."""
+
+    batch_id: str
+    stage: str
+    media_id: str | None
+    uri: str | None
+    error: str
+    message: str
+    attempts: int
+
+    @property
+    def about(self) -> tuple[str, str | None]:
+        """What it is about, whatever its batch and attempt: the stage, and the source or the media."""
+        return self.stage, self.uri or self.media_id
+
+
+def open_letters(store: Store) -> tuple[Letter, ...]:
+    """All open dead letters, by batch and stage."""
+    rows = read_committed(store, FAILURES, columns=[*Letter._fields[1:], "closed_at"]).to_pylist()
+    found = [
+        Letter(**{name: row[name] for name in Letter._fields} | {"attempts": row["attempts"] or 1})
+        for row in rows
+        if row["closed_at"] is None
+    ]
+    return tuple(sorted(found, key=lambda letter: (letter.batch_id, *map(str, letter.about))))
 
 
 def commit_failures(
@@ -48,7 +76,7 @@ def commit_failures(
     if lineage.generation == 1:
         if not files:
             return None
-        return commit_files(store, _TABLE, files, stage=lineage.stage, metadata=lineage.metadata())
+        return commit_files(store, FAILURES, files, stage=lineage.stage, metadata=lineage.metadata())
     new: dict[str, list[Row]] = {batch_id: [] for batch_id in sorted(batch_ids)}
     for file in files:
         new[file.batch_id] += read_record(store, file).to_pylist()
@@ -56,44 +84,43 @@ def commit_failures(
     def change(batch_id: str, rows: list[Row]) -> list[Row]:
         return _retried(rows, new[batch_id], lineage.stage)
 
-    return _rewrite(store, list(new), change, lineage)
+    return rewrite(store, list(new), change, lineage)
 
 
-def close_failures(
-    store: Store, stage: str, uris: Collection[str], *, lineage: Lineage, but: str = ""
-) -> Commit | None:
-    """Close a stage's open letters of these URIs, wherever they stand: a new batch has taken them up.
+def close_failures(store: Store, stage: str, uris: Collection[str], *, before: str, lineage: Lineage) -> Commit | None:
+    """Close a stage's open letters of these URIs in all older batches: a newer one has taken the sources up.
 
     Args:
         store: The store.
         stage: Stage whose letters are closed.
         uris: Places of the sources.
+        before: The batch that took them up. Of two that did, the newer keeps its letters, whichever ends first.
         lineage: What closes them; its stage names the write and must be unique to it.
-        but: Batch whose letters stay open.
     """
     wanted = set(uris)
     if not wanted:
         return None
-    rows = read_committed(store, _TABLE, columns=["stage", "uri", "closed_at"]).to_pylist()
-    batch_ids = sorted({r[BATCH_ID] for r in rows if _is_open(r, stage) and r["uri"] in wanted} - {but})
+    batch_ids = sorted({x.batch_id for x in open_letters(store) if x.stage == stage and x.uri in wanted})
+    batch_ids = [batch_id for batch_id in batch_ids if batch_id < before]
 
     def change(batch_id: str, rows: list[Row]) -> list[Row]:
         del batch_id
         now = datetime.now(UTC)
-        return [{**row, "closed_at": now} if _is_open(row, stage) and row["uri"] in wanted else row for row in rows]
+        return [{**row, "closed_at": now} if is_open(row, stage) and row["uri"] in wanted else row for row in rows]
 
-    return _rewrite(store, batch_ids, change, lineage) if batch_ids else None
+    return rewrite(store, batch_ids, change, lineage) if batch_ids else None
 
 
-def _is_open(row: Mapping[str, Any], stage: str) -> bool:
+def is_open(row: Mapping[str, Any], stage: str) -> bool:
+    """Whether a row is an open letter of a stage."""
     return row["stage"] == stage and row["closed_at"] is None
 
 
 def _retried(rows: Sequence[Row], new: Sequence[Row], stage: str) -> list[Row]:
     """Old letters, the stage's open ones closed, and new letters that count on from them."""
     now = datetime.now(UTC)
-    attempts = {_about(row): row["attempts"] or 1 for row in rows if _is_open(row, stage)}
-    closed = [{**row, "closed_at": now} if _is_open(row, stage) else row for row in rows]
+    attempts = {_about(row): row["attempts"] or 1 for row in rows if is_open(row, stage)}
+    closed = [{**row, "closed_at": now} if is_open(row, stage) else row for row in rows]
     return [*closed, *({**row, "attempts": attempts.get(_about(row), 0) + 1} for row in new)]
 
 
@@ -101,33 +128,41 @@ def _about(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return row["media_id"], row["uri"]
 
 
-def _rewrite(store: Store, batch_ids: Sequence[str], change: Change, lineage: Lineage) -> Commit | None:
-    """Replace batches' letters by changed ones, in one commit that is repeated on what a rival leaves."""
+def rewrite(store: Store, batch_ids: Sequence[str], change: Change, lineage: Lineage) -> Commit | None:
+    """Replace batches' letters by changed ones, in one commit that is repeated on what a rival leaves.
 
-    def merged(handle: DeltaTable) -> Settled:
+    Args:
+        store: The store.
+        batch_ids: Batches that may change.
+        change: Called with a batch and its rows; gives its new rows.
+        lineage: What changes them; its stage and generation name the write: a batch is changed by it once.
+    """
+
+    def rewritten(handle: DeltaTable, batch_ids: Sequence[str], *, unchanged: bool) -> Settled:
         removed = live_files(handle, batch_ids)
         rows: dict[str, list[Row]] = {batch_id: [] for batch_id in batch_ids}
-        for row in read_committed(store, _TABLE, batch_ids=batch_ids).to_pylist():
+        for row in read_committed(store, FAILURES, batch_ids=batch_ids).to_pylist():
             rows[row.pop(BATCH_ID)].append(row)
         changed = {batch_id: change(batch_id, old) for batch_id, old in rows.items()}
-        changed = {batch_id: new for batch_id, new in changed.items() if new != rows[batch_id]}
+        changed = {batch_id: new for batch_id, new in changed.items() if unchanged or new != rows[batch_id]}
         files = []
         for batch_id, new in changed.items():
             paths = [path for path, batch in removed if batch == batch_id]
-            made = carried(store.table_path(_TABLE), paths, lineage)
-            files.append(write_file(store, _TABLE, batch_id, table_of(_TABLE, new), lineage=made))
+            made = carried(store.table_path(FAILURES), paths, lineage)
+            files.append(write_file(store, FAILURES, batch_id, table_of(FAILURES, new), lineage=made))
         return Settled(files, [(path, batch) for path, batch in removed if batch in changed])
 
     def settle(handle: DeltaTable, files: Sequence[FileRecord]) -> Settled:
-        del files  # rivals may have written in between: merge with what is there now
-        return merged(handle)
+        # Rivals may have written in between: merge with what is there now. A batch that this generation has done is
+        # not among the files; of the others all are written, for the commit replaces all.
+        return rewritten(handle, sorted({file.batch_id for file in files}), unchanged=True)
 
-    first = merged(store.ensure(_TABLE))
+    first = rewritten(store.ensure(FAILURES), batch_ids, unchanged=False)
     if not first.files:
         return None
     return commit_files(
         store,
-        _TABLE,
+        FAILURES,
         first.files,
         stage=lineage.stage,
         generation=lineage.generation,
