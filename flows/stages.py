@@ -63,7 +63,7 @@ def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, li
         limits=limits,
         config_fingerprint=fingerprint(options),
         limit=config.limit or None,
-        metadata={"run_id": run_id},
+        run_id=run_id,
     )
     return store, list(_ingest_waves(config, store, (*unfinished, *new), run_id))
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from features.errors import StoreError
-from features.schema import BATCH_ID, data_schema_of
+from features.schema import data_schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from features.store.plan import Source
     from features.store.store import Store
@@ -22,15 +25,17 @@ KEY = "key"
 """Column of a listing: uri, bytes and time of change in one text; the attempt too, where a source is planned again."""
 
 _TABLE = "sources"
-_COLUMNS = ("uri", "size_bytes", "mtime_us", "sidecars", "consent", "attempt")
+_KEY_COLUMNS = ("uri", "size_bytes", "mtime_us", "attempt")
+_FIELDS = ("uri", "size_bytes", "mtime_us", "sidecars", "consent", "attempt")  # of Source
 _SOURCES_A_CHUNK = 1 << 16
+_FILES_A_READ = 1000
 _KEYS = pa.large_string()  # 32-bit offsets end at some 20 million sources
 
 
 def listing_of(sources: Iterable[Source], *, again: bool = False) -> pa.Table:
     """Sources as columns: the fields of `Source`, and their key."""
     types = data_schema_of(_TABLE)
-    schema = pa.schema([types.field(name) for name in _COLUMNS])
+    schema = pa.schema([types.field(name) for name in _FIELDS])
     chunks = [_chunk(some, schema) for some in _cut(iter(sources))]
     listed = pa.concat_tables(chunks) if chunks else schema.empty_table()
     return listed.append_column(KEY, _keys(listed, again))
@@ -40,43 +45,73 @@ def sorted_once(listed: pa.Table) -> pa.Table:
     """A listing in order of uri, bytes and time of change; of equal keys the last stays."""
     if listed.num_rows < 2:
         return listed
-    listed = listed.sort_by([(name, "ascending") for name in ("uri", "size_bytes", "mtime_us", "attempt")])
+    listed = listed.sort_by([(name, "ascending") for name in _KEY_COLUMNS])
     keys = listed[KEY].combine_chunks()
     differs = pc.not_equal(keys[:-1], keys[1:])
     return listed.filter(pa.concat_arrays([differs, pa.array([True])]))
 
 
-def without(listed: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
-    """A listing without the sources of these keys."""
-    return listed.filter(pc.invert(pc.is_in(listed[KEY], keys))) if len(keys) else listed
-
-
 class KnownSources:
-    """Keys that stand in `sources`; each live file is read once, for a file never changes."""
+    """Tells listed sources that stand in `sources` from new ones; reads each live file once, for none ever changes."""
 
     def __init__(self, store: Store, *, again: bool = False) -> None:
         self._store = store
         self._again = again
         self._seen: set[str] = set()
 
-    def look(self) -> pa.ChunkedArray:
-        """Keys of what has been committed since the last look; of everything at the first.
+    def strike(self, listings: Sequence[pa.Table]) -> list[pa.Table]:
+        """Listings without the sources that have been committed since the last call; ever, at the first.
 
         Raises:
             StoreError: A file that the log lists is missing or damaged.
         """
+        left = pa.chunked_array([chunk for listed in listings for chunk in listed[KEY].chunks], _KEYS)
+        places = pa.chunked_array([np.arange(len(left))])
+        for keys in self._unseen():
+            new = pc.invert(pc.is_in(left, keys))
+            left, places = left.filter(new), places.filter(new)
+        return _take_each(listings, places.to_numpy())
+
+    def _unseen(self) -> Iterator[pa.Array]:
+        """Keys of files that have not been looked at, some thousand files at a time, so that memory stays small."""
         paths = [path for path in self._store.files(_TABLE)["path"].to_pylist() if path not in self._seen]
-        self._seen.update(paths)
-        return _keys(self._read(paths), self._again)
+        for start in range(0, len(paths), _FILES_A_READ):
+            some = paths[start : start + _FILES_A_READ]
+            self._seen.update(some)
+            yield _keys(self._read(some), self._again).combine_chunks()
 
     def _read(self, paths: list[str]) -> pa.Table:
-        types = data_schema_of(_TABLE)
-        names = [name for name in ("uri", "size_bytes", "mtime_us", "attempt") if name == "uri" or self._reads(name)]
-        schema = pa.schema([types.field(name) for name in names])
+        schema = pa.schema([data_schema_of(_TABLE).field(name) for name in _KEY_COLUMNS])
         folder = self._store.table_path(_TABLE)
         files = [str(folder / path) for path in paths]
         try:
-            return ds.dataset(files, schema=schema, format="parquet").to_table() if files else schema.empty_table()
+            return ds.dataset(files, schema=schema, format="parquet").to_table()
         except (OSError, pa.ArrowInvalid) as error:
-            message = f"cannot read table {_TABLE!r} in {self._store.root!r} ({error}); try: triptych verify"
+            message = f"cannot read table {_TABLE!r} in {self._store.root!r} ({error}); see: triptych verify"
             raise StoreError(message) from error
+
+
+def _take_each(listings: Sequence[pa.Table], places: NDArray[np.int64]) -> list[pa.Table]:
+    """The rows at some places, ascending, of listings that are counted through."""
+    ends = np.cumsum([listed.num_rows for listed in listings])
+    parts = np.split(places, np.searchsorted(places, ends[:-1]))
+    starts = ends - [listed.num_rows for listed in listings]
+    return [listed.take(part - start) for listed, part, start in zip(listings, parts, starts, strict=True)]
+
+
+def _cut(sources: Iterator[Source]) -> Iterator[list[Source]]:
+    while chunk := list(islice(sources, _SOURCES_A_CHUNK)):
+        yield chunk
+
+
+def _chunk(sources: list[Source], schema: pa.Schema) -> pa.Table:
+    columns = zip(*sources, strict=True)
+    return pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema)
+
+
+def _keys(rows: pa.Table, again: bool) -> pa.ChunkedArray:
+    parts = [rows["uri"], rows["size_bytes"], rows["mtime_us"]]
+    if again:
+        parts.append(rows["attempt"].fill_null(1))
+    text = [part.cast(_KEYS) for part in parts]
+    return pc.binary_join_element_wise(*text, pa.scalar("\n", _KEYS), null_handling="replace")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from features.identity import make_batch_id
-from features.schema import BATCH_ID
+from features.schema import BATCH_ID, data_schema_of
 from features.store.commit import Settled, commit_files
-from features.store.files import FileRecord, write_file
+from features.store.files import write_file
+from features.store.lineage import Lineage, code_version
+from features.store.listing import KEY, KnownSources, listing_of, sorted_once
 from features.store.read import read_committed
-from features.store.rows import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
+    from features.store.files import FileRecord
     from features.store.store import Store
+
+_TABLE = "sources"
+_SMALL_NIGHT_BATCHES = 4
 
 
 class Source(NamedTuple):
@@ -45,12 +50,15 @@ class BatchLimits:
     Attributes:
         max_bytes: Bytes of sources, so that a batch's file of pictures is 16 to 128 MB.
         max_sources: Sources.
-        min_batches: Spread the sources over at least so many batches, where there are enough.
+        min_batches: Spread the sources over so many batches, to keep all workers busy: a small night over a few of any
+            size, a larger one over more as long as each has `min_bytes`.
+        min_bytes: Bytes of sources below which more batches would only make small files.
     """
 
     max_bytes: int = 1 << 30
     max_sources: int = 256
     min_batches: int = 1
+    min_bytes: int = 16 << 20
 
 
 class PlannedBatch(NamedTuple):
@@ -102,13 +110,14 @@ def read_plan(store: Store, batch_ids: Collection[str]) -> tuple[PlannedBatch, .
 
 def plan_sources(
     store: Store,
-    sources: Sequence[Source],
+    sources: Iterable[Source],
     *,
     now: datetime,
     limits: BatchLimits,
     config_fingerprint: str,
     limit: int | None = None,
-    metadata: Mapping[str, str] | None = None,
+    run_id: str = "",
+    again: bool = False,
 ) -> tuple[str, ...]:
     """Commit what is new among listed sources as batches of `sources`; nothing new commits nothing.
 
@@ -116,37 +125,40 @@ def plan_sources(
 
     Args:
         store: The store.
-        sources: What was listed.
+        sources: What was listed; read once.
         now: Time of planning, UTC.
         limits: Size of a batch.
         config_fingerprint: Of the ingest configuration, kept beside each source.
         limit: Plan at most so many sources.
-        metadata: Lineage for the commit.
+        run_id: Run that plans, for lineage.
+        again: Plan sources although they are known; each attempt at one is planned once.
 
     Returns:
         Ids of the new batches.
+
+    Raises:
+        StoreError: `sources` is damaged, or cannot be written.
     """
-    store.ensure("sources")
-    new = _new_sources(store, sources)[:limit]
-    if not new:
+    store.ensure(_TABLE)
+    known = KnownSources(store, again=again)
+    new = sorted_once(*known.strike([listing_of(sources, again=again)])).slice(0, limit)
+    if not new.num_rows:
         return ()
-    groups = enumerate(_group(new, limits))
-    batches = [PlannedBatch(make_batch_id(now, index, _entries(group)), group) for index, group in groups]
+    stated = {"planned_at": now, "config_fingerprint": config_fingerprint}
+    lineage = Lineage(run_id, "plan", code_version(), fingerprint=config_fingerprint)
+    drafts = {make_batch_id(now, i, rows[KEY].to_pylist()): rows for i, rows in enumerate(_batches(new, limits))}
+
+    def write(batch_id: str) -> FileRecord:
+        return write_file(store, _TABLE, batch_id, _rows_of(drafts[batch_id], stated), lineage=[lineage])
 
     def settle(handle: DeltaTable, files: Sequence[FileRecord]) -> Settled:
-        still_new = {_key(source) for source in _new_sources(store, new)}
-        del handle  # read_committed looks at a handle as fresh
-        kept = [file for file in files if _any_new(by_id[file.batch_id], still_new)]
-        return Settled(
-            [_rewrite(store, file, by_id[file.batch_id], still_new, now, config_fingerprint) for file in kept]
-        )
+        del handle  # the look below is as fresh
+        drafts.update(zip(drafts, known.strike(list(drafts.values())), strict=True))
+        kept = [file for file in files if drafts[file.batch_id].num_rows]
+        return Settled([f if f.num_rows == drafts[f.batch_id].num_rows else write(f.batch_id) for f in kept])
 
-    by_id = {batch.batch_id: batch for batch in batches}
-    files = [
-        write_file(store, "sources", b.batch_id, _source_rows(b.sources, now, config_fingerprint)) for b in batches
-    ]
-    commit = commit_files(store, "sources", files, stage="plan", metadata=metadata, settle=settle)
-    return commit.batch_ids
+    files = [write(batch_id) for batch_id in drafts]
+    return commit_files(store, _TABLE, files, stage="plan", metadata=lineage.metadata(), settle=settle).batch_ids
 
 
 def waves(batch_ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
@@ -155,58 +167,48 @@ def waves(batch_ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
         yield tuple(batch_ids[start : start + size])
 
 
-def _key(source: Source) -> tuple[str, int, int]:
-    return source.uri, source.size_bytes, source.mtime_us
+def _batches(listed: pa.Table, limits: BatchLimits) -> Iterator[pa.Table]:
+    """A listing cut into batches, in order."""
+    start = 0
+    for count in _even_cuts(listed["size_bytes"].to_pylist(), limits):
+        yield listed.slice(start, count)
+        start += count
 
 
-def _entries(sources: Iterable[Source]) -> list[str]:
-    return [f"{source.uri}\n{source.size_bytes}\n{source.mtime_us}" for source in sources]
+def _even_cuts(sizes_bytes: Sequence[int], limits: BatchLimits) -> Iterator[int]:
+    """Number of sources in each batch: within the limits, no more batches than wanted, about equally full."""
+    least = sum(1 for _ in _cuts(sizes_bytes, limits, 1))
+    spread = max(_SMALL_NIGHT_BATCHES, sum(sizes_bytes) // limits.min_bytes)
+    wanted = min(len(sizes_bytes), max(least, min(limits.min_batches, spread)))
+    yield from _cuts(sizes_bytes, limits, wanted)
 
 
-def _new_sources(store: Store, sources: Sequence[Source]) -> list[Source]:
-    rows = read_committed(store, "sources", columns=["uri", "size_bytes", "mtime_us"])
-    columns = (rows[name].to_pylist() for name in ("uri", "size_bytes", "mtime_us"))
-    known = set(zip(*columns, strict=True))
-    unique = {_key(source): source for source in sources}
-    return [unique[key] for key in sorted(unique) if key not in known]
+def _cuts(sizes_bytes: Sequence[int], limits: BatchLimits, wanted: int) -> Iterator[int]:
+    """A batch ends where it is full, or nearest to an even share of what is left for the batches still wanted.
+
+    A source fills a batch by its bytes and by being one more.
+    """
+    fills = [size / limits.max_bytes + 1 / limits.max_sources for size in sizes_bytes]
+    left, count, size_bytes, filled = sum(fills), 0, 0, 0.0
+    for size, fill in zip(sizes_bytes, fills, strict=True):
+        full = size_bytes + size > limits.max_bytes or count >= limits.max_sources
+        if count and (full or filled + fill / 2 > left / wanted):
+            yield count
+            left, wanted = left - filled, max(1, wanted - 1)
+            count, size_bytes, filled = 0, 0, 0.0
+        count, size_bytes, filled = count + 1, size_bytes + size, filled + fill
+    yield count
 
 
-def _group(sources: Sequence[Source], limits: BatchLimits) -> Iterator[tuple[Source, ...]]:
-    total = sum(source.size_bytes for source in sources)
-    even_share = -(-total // max(1, limits.min_batches))
-    even_count = -(-len(sources) // max(1, min(limits.min_batches, len(sources))))
-    max_bytes, max_sources = min(limits.max_bytes, even_share), min(limits.max_sources, even_count)
-    group: list[Source] = []
-    size_bytes = 0
-    for source in sources:
-        if group and (size_bytes + source.size_bytes > max_bytes or len(group) >= max_sources):
-            yield tuple(group)
-            group, size_bytes = [], 0
-        group.append(source)
-        size_bytes += source.size_bytes
-    yield tuple(group)
+def _rows_of(listed: pa.Table, stated: Mapping[str, object]) -> pa.Table:
+    """Rows of `sources`: what was listed, and what is the same for all."""
+    schema = data_schema_of(_TABLE)
+    columns = []
+    for field in schema:
+        there = field.name in listed.column_names
+        columns.append(listed[field.name] if there else _repeated(stated.get(field.name), field.type, listed.num_rows))
+    return pa.table(columns, schema=schema)
 
 
-def _source_rows(sources: Sequence[Source], now: datetime, config_fingerprint: str) -> pa.Table:
-    return table_of(
-        "sources",
-        ({**source._asdict(), "planned_at": now, "config_fingerprint": config_fingerprint} for source in sources),
-    )
-
-
-def _any_new(batch: PlannedBatch, still_new: set[tuple[str, int, int]]) -> bool:
-    return any(_key(source) in still_new for source in batch.sources)
-
-
-def _rewrite(
-    store: Store,
-    file: FileRecord,
-    batch: PlannedBatch,
-    still_new: set[tuple[str, int, int]],
-    now: datetime,
-    config_fingerprint: str,
-) -> FileRecord:
-    kept = [source for source in batch.sources if _key(source) in still_new]
-    if len(kept) == len(batch.sources):
-        return file
-    return write_file(store, "sources", batch.batch_id, _source_rows(kept, now, config_fingerprint))
+def _repeated(value: object, kind: pa.DataType, count: int) -> pa.Array:
+    return pa.array([value] * count, kind)

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.errors import StoreError
 from features.store import Store, pending_batches, plan_sources, unfinished_batches
 from features.store.commit import commit_files
-from features.store.plan import BatchLimits, Source, _group, read_plan, waves
+from features.store.lineage import read_lineage
+from features.store.plan import BatchLimits, Source, _even_cuts, read_plan, waves
 from features.store.read import read_committed
 from tests.store import rivals
 from tests.store.making import put, source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 NOW = datetime(2026, 7, 1, 2, 3, 4, tzinfo=UTC)
 ONE = BatchLimits()
 
 
-def plan(store: Store, sources: Sequence[Source], limits: BatchLimits = ONE, limit: int | None = None) -> list[str]:
-    made = plan_sources(store, sources, now=datetime.now(UTC), limits=limits, config_fingerprint="x", limit=limit)
+def plan(
+    store: Store,
+    sources: Iterable[Source],
+    limits: BatchLimits = ONE,
+    limit: int | None = None,
+    again: bool = False,
+) -> list[str]:
+    now = datetime.now(UTC)
+    made = plan_sources(store, sources, now=now, limits=limits, config_fingerprint="x", limit=limit, again=again)
     return list(made)
 
 
@@ -41,6 +51,15 @@ def test_a_plan_is_data(store: Store) -> None:
     assert batch == (batch_id, (listed[1], listed[0]))
     rows = read_committed(store, "sources", columns=["planned_at", "config_fingerprint"]).to_pylist()
     assert {(row["planned_at"], row["config_fingerprint"]) for row in rows} == {(NOW, "options")}
+
+
+def test_a_plan_says_what_made_it(store: Store) -> None:
+    (batch_id,) = plan_sources(
+        store, [source("a.mp4")], now=NOW, limits=ONE, config_fingerprint="options", run_id="night"
+    )
+    (path,) = store.table_path("sources").glob(f"batch_id={batch_id}/*.parquet")
+    (lineage,) = read_lineage(path)
+    assert (lineage.run_id, lineage.stage, lineage.fingerprint) == ("night", "plan", "options")
 
 
 def test_a_source_is_known_by_name_size_and_change(store: Store) -> None:
@@ -64,6 +83,52 @@ def test_a_source_named_twice_is_planned_once(store: Store) -> None:
     assert planned(store) == [source("a.mp4")]
 
 
+def test_of_a_source_named_twice_the_last_word_counts(store: Store) -> None:
+    refused = source("a.mp4")._replace(consent="refused")
+    plan(store, [source("a.mp4"), source("b.mp4"), refused])
+    assert planned(store) == [refused, source("b.mp4")]
+
+
+def test_sources_may_come_from_a_generator(store: Store) -> None:
+    plan(store, (source(f"{index}.mp4") for index in range(3)))
+    assert planned(store) == [source(f"{index}.mp4") for index in range(3)]
+
+
+def test_an_attempt_is_planned_again_once(store: Store) -> None:
+    first = source("a.mp4")
+    second = first._replace(attempt=2)
+    made = plan(store, [first, source("b.mp4")])
+    assert plan(store, [second]) == []
+    made += plan(store, [second], again=True)
+    assert plan(store, [second], again=True) == plan(store, [first], again=True) == []
+    assert sorted(planned(store)) == [first, second, source("b.mp4")]
+    assert len(set(made)) == len(store.batches("sources")) == 2
+
+
+def test_sources_without_an_attempt_are_the_first(store: Store) -> None:
+    """As version 1 of the schema wrote them."""
+    put(store, "sources", "old", [{"uri": "/videos/a.mp4", "size_bytes": 10, "mtime_us": 1}])
+    assert plan(store, [source("a.mp4")]) == plan(store, [source("a.mp4")], again=True) == []
+    assert len(plan(store, [source("a.mp4")._replace(attempt=2)], again=True)) == 1
+
+
+def test_more_files_than_are_read_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.store.listing._FILES_A_READ", 2)
+    monkeypatch.setattr("features.store.listing._SOURCES_A_CHUNK", 3)
+    listed = [source(f"{index}.mp4") for index in range(8)]
+    plan(store, listed[1:6], BatchLimits(max_sources=1))
+    plan(store, listed)
+    assert sorted(planned(store)) == listed
+
+
+def test_a_damaged_plan_is_told(store: Store) -> None:
+    plan(store, [source("a.mp4")])
+    (path,) = store.table_path("sources").glob("*/*.parquet")
+    path.write_bytes(b"nothing")
+    with pytest.raises(StoreError, match="cannot read table 'sources'"):
+        plan(store, [source("b.mp4")])
+
+
 def test_a_limit_takes_the_first_and_leaves_the_rest_for_later(store: Store) -> None:
     listed = [source(f"{index}.mp4") for index in range(5)]
     plan(store, listed, limit=2)
@@ -73,27 +138,54 @@ def test_a_limit_takes_the_first_and_leaves_the_rest_for_later(store: Store) -> 
 
 
 SIZES = st.lists(st.integers(0, 200), min_size=1, max_size=30)
-LIMITS = st.builds(BatchLimits, st.integers(1, 300), st.integers(1, 10), st.integers(1, 6))
+LIMITS = st.builds(BatchLimits, st.integers(1, 300), st.integers(1, 10), st.integers(1, 6), st.integers(1, 300))
+
+
+def cut(sizes: Sequence[int], limits: BatchLimits) -> list[list[int]]:
+    """Sizes, grouped as `_even_cuts` says."""
+    left = iter(sizes)
+    return [list(islice(left, count)) for count in _even_cuts(sizes, limits)]
 
 
 @given(SIZES, LIMITS)
 @settings(deadline=None)
-def test_groups_keep_order_and_bounds(sizes: list[int], limits: BatchLimits) -> None:
-    listed = [source(f"{index:03}.mp4", size_bytes=size) for index, size in enumerate(sizes)]
-    groups = list(_group(listed, limits))
-    assert [entry for group in groups for entry in group] == listed
-    assert all(groups)
-    for group in groups:
-        assert len(group) <= limits.max_sources
-        assert len(group) == 1 or sum(entry.size_bytes for entry in group) <= limits.max_bytes
-    assert len(groups) >= min(limits.min_batches, len(listed)) - _room_for_fewer(len(listed), limits)
+def test_batches_keep_order_and_bounds(sizes: list[int], limits: BatchLimits) -> None:
+    batches = cut(sizes, limits)
+    assert [size for batch in batches for size in batch] == sizes
+    for batch in batches:
+        assert 0 < len(batch) <= limits.max_sources
+        assert len(batch) == 1 or sum(batch) <= limits.max_bytes
 
 
-def _room_for_fewer(count: int, limits: BatchLimits) -> int:
-    """An even share of whole sources may need fewer batches than asked: 4 over 3 batches are 2 + 2."""
-    asked = min(limits.min_batches, count)
-    share = -(-count // asked)
-    return asked - -(-count // share)
+@given(st.integers(1, 500), st.integers(1, 64))
+def test_like_sources_make_like_batches(count: int, workers: int) -> None:
+    """None is left over for a small batch at the end."""
+    batches = cut([50 << 20] * count, BatchLimits(min_batches=workers))
+    lengths = [len(batch) for batch in batches]
+    assert max(lengths) - min(lengths) <= 1
+    assert len(batches) == max(min(count, workers), -(-count // 20))
+
+
+def test_a_few_tiny_clips_still_use_the_workers_there_are() -> None:
+    assert [len(batch) for batch in cut([200_000] * 48, BatchLimits(min_batches=2))] == [24, 24]
+
+
+def test_many_workers_do_not_shatter_a_small_night() -> None:
+    clips = [1 << 20] * 160
+    assert len(cut(clips, BatchLimits(min_batches=64))) == 10  # of 16 MB each
+    assert len(cut(clips[:20], BatchLimits(min_batches=64))) == 4
+
+
+def test_a_large_night_fills_its_batches_however_many_workers_there_are() -> None:
+    sizes = [50 << 20] * 4000
+    assert cut(sizes, BatchLimits(min_batches=2)) == cut(sizes, BatchLimits(min_batches=64))
+    assert {sum(batch) for batch in cut(sizes, BatchLimits(min_batches=2))} == {1000 << 20}
+
+
+def test_sources_of_unlike_size_make_batches_of_like_size() -> None:
+    sizes = [(1 + 37 * index % 100) << 20 for index in range(1000)]
+    totals = [sum(batch) for batch in cut(sizes, BatchLimits())]
+    assert min(totals[:-1]) > 0.8 * max(totals)
 
 
 @given(st.lists(st.integers(), max_size=20), st.integers(1, 7))
@@ -164,6 +256,21 @@ def test_a_planner_that_a_rival_left_nothing_names_no_batch(store: Store, monkey
     monkeypatch.setattr("features.store.plan.commit_files", overtaken)
     assert plan(store, [source("a.mp4")]) == []
     assert len(store.batches("sources")) == 1
+
+
+def test_a_rival_retry_takes_an_attempt_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [source(name)._replace(attempt=2) for name in ("a.mp4", "b.mp4")]
+    plan(store, [source("a.mp4"), source("b.mp4")])
+    real = commit_files
+
+    def overtaken(*args: object, **more: object) -> object:
+        monkeypatch.setattr("features.store.plan.commit_files", real)
+        plan(store, both[:1], again=True)
+        return real(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("features.store.plan.commit_files", overtaken)
+    plan(store, both, again=True)
+    assert sorted(entry for entry in planned(store) if entry.attempt == 2) == both
 
 
 @pytest.mark.slow
