@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 
 from features.errors import MediaError, TriptychError
-from features.identity import fingerprint, media_id_of_file, seconds_to_us
+from features.identity import fingerprint, media_id_of_file
 from features.media.decode import DecodeOptions, decode_media, with_text
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.failures import close_failures, open_letters
 from features.store.files import BatchWriter
+from features.store.commit import live_files
 from features.store.index import MediaIndex, media_index
+from features.store.lineage import read_lineage
 from features.store.media import MediaSettlement, duplicates_in, settle_results
 from features.store.plan import PlannedBatch, Source, read_plan
 from features.store.rows import audio_rows, frame_rows, table_of, transcript_rows
 from features.transcripts.sidecars import read_sidecars
+from pipelines.options import decode_config
 from pipelines.sinks import CommitWave, Failure, Heartbeat, commit_tables, write_failures
 from pipelines.waves import Summary, Wave, summarise
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from features.records import DecodedMedia
     from features.store.lineage import Lineage
-    from pipelines.options import IngestConfig
+    from pipelines.options import DecodeConfig
 
 STAGE = "ingest"
 TABLES = ("frames", "audio", "transcripts", "source_results", "media")
@@ -46,27 +49,13 @@ _FACTS = (
 )
 
 
-def decode_options(config: IngestConfig) -> DecodeOptions:
-    """What decoding needs of the configuration."""
-    return DecodeOptions(
-        frame_interval_us=seconds_to_us(config.frame_interval_seconds),
-        frame_short_side=config.frame_short_side,
-        jpeg_quality=config.jpeg_quality,
-    )
-
-
 def lineage_of(store: Store, config: IngestConfig, wave: Wave) -> Lineage:
-    """What the wave's files say of their making."""
-    options = asdict(decode_options(config))
-    return wave.lineage(
-        STAGE,
-        fingerprint=fingerprint(options),
-        inputs=store.versions(["sources"]),
-        config=json.dumps(options, sort_keys=True),
-    )
+    """What the wave's files say of their making; a batch that was planned otherwise says so instead."""
+    options = decode_config(config)
+    return wave.lineage(STAGE, fingerprint=fingerprint(options), inputs=store.versions(["sources"]), config=options)
 
 
-def build(root: beam.PCollection[str], config: IngestConfig, wave: Wave) -> beam.PCollection[Commit]:
+def build(root: beam.PCollection[str], config: DecodeConfig, wave: Wave) -> beam.PCollection[Commit]:
     """Batch ids → commits made."""
     lineage = lineage_of(Store.open(wave.store), config, wave)
     return (
@@ -77,7 +66,7 @@ def build(root: beam.PCollection[str], config: IngestConfig, wave: Wave) -> beam
     )
 
 
-def run(config: IngestConfig, wave: Wave, options: PipelineOptions) -> Summary:
+def run(config: DecodeConfig, wave: Wave, options: PipelineOptions) -> Summary:
     """Run one wave in this process and count what it committed."""
     from pipelines.runners import run_pipeline
 
@@ -94,7 +83,14 @@ def ingest_planned(batch_id: str, root: str, lineage: Lineage) -> list[FileRecor
     """Ingest a batch by the list that `sources` holds of it."""
     store = Store.open(root)
     (batch,) = read_plan(store, [batch_id])
-    return list(ingest_batch(store, batch, lineage))
+    return list(ingest_batch(store, batch, as_planned(store, batch_id, lineage)))
+
+
+def as_planned(store: Store, batch_id: str, lineage: Lineage) -> Lineage:
+    """The lineage with the decoding options that the batch was planned with, whatever options this run has."""
+    (path, _), *_ = live_files(store.load("sources"), [batch_id])
+    config = next((one.config for one in read_lineage(store.table_path("sources") / path) if one.config), "")
+    return replace(lineage, config=config, fingerprint=fingerprint(config)) if config else lineage
 
 
 @dataclass
@@ -182,7 +178,7 @@ def _ingest_source(
         outcomes.failed(source, media_id, error, message)
         return None
     known.add(media_id)
-    outcomes.media.append(_media_row(source, media_id, decoded))
+    outcomes.media.append(media_row(source, media_id, decoded))
     outcomes.result(source, media_id, "done")
     return None if decoded is None else (media_id, decoded)
 
@@ -213,7 +209,8 @@ def _check_unchanged(source: Source) -> None:
         raise MediaError(message)
 
 
-def _media_row(source: Source, media_id: str, decoded: DecodedMedia | None) -> dict[str, Any]:
+def media_row(source: Source, media_id: str, decoded: DecodedMedia | None) -> dict[str, Any]:
+    """A row of `media`; without facts where nothing was decoded."""
     row: dict[str, Any] = {
         "media_id": media_id,
         "name": Path(source.uri).name,

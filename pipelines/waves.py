@@ -11,7 +11,7 @@ from features.store.lineage import Lineage, code_version
 if TYPE_CHECKING:
     from features.store import Store
 
-Stage = Literal["ingest", "extract", "score"]
+Stage = Literal["ingest", "extract", "score", "repair"]
 
 HEARTBEAT = "TRIPTYCH_HEARTBEAT"
 """Environment variable: the file that a wave's workers touch as they get on."""
@@ -24,7 +24,7 @@ class Wave:
     Attributes:
         store: Root of the store.
         stage: Job that does it.
-        targets: For extract: extractors; for score: one model; else empty.
+        targets: For extract: extractors; for score: one model; for repair: base tables; for ingest: none.
         batch_ids: For each target (or for the stage): its batches.
         run_id: Run that it belongs to, for lineage.
         generation: 1 for new batches; a higher one replaces what the batches have.

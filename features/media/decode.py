@@ -92,7 +92,8 @@ def decode_media(
 
 def with_text(decoded: DecodedMedia, utterances: Sequence[Utterance]) -> DecodedMedia:
     """A media with more text, as of its sidecars: text by start, `has_text` and the duration as they then are."""
-    merged = sorted((*decoded.utterances, *utterances), key=lambda utterance: (utterance.start_us, utterance.end_us))
+    once = dict.fromkeys((*decoded.utterances, *utterances))  # the same words in a .srt and a .vtt are one utterance
+    merged = sorted(once, key=lambda utterance: (utterance.start_us, utterance.end_us))
     end_us = max((utterance.end_us for utterance in merged), default=0)
     languages = (utterance.language for utterance in merged if utterance.language)
     info = replace(
