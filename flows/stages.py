@@ -16,15 +16,17 @@ from features.store.labels import read_label_file
 from features.store.lineage import Lineage, code_version
 from features.store.plan import BatchLimits, waves
 from features.store.rows import table_of
+from pipelines.options import decode_config
 from pipelines.reading import feature_keys, inputs_of
 from pipelines.sources import check_sources, list_sources
 from pipelines.waves import Summary, Wave
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from features.store.models import ModelRef
-    from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, RunConfig
+    from features.store.plan import Source
+    from pipelines.options import DecodeConfig, ExtractConfig, IngestConfig, NightlyConfig, RunConfig
 
 _MEGABYTE = 1 << 20
 
@@ -48,29 +50,43 @@ def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, li
     sources = list_sources(config.sources, refuse=config.refuse, store=store_path)
     store = Store.create(root)
     unfinished = unfinished_batches(store)
-    from features.identity import fingerprint
+    new = plan_listed(config, store, sources, run_id, limit=config.limit or None)
+    return store, list(_ingest_waves(config, store, (*unfinished, *new), run_id))
 
+
+def plan_listed(
+    config: DecodeConfig,
+    store: Store,
+    sources: Sequence[Source],
+    run_id: str,
+    *,
+    limit: int | None = None,
+    again: bool = False,
+) -> tuple[str, ...]:
+    """Commit what is new of listed sources as batches; with `again`, also what is known, once an attempt."""
     limits = BatchLimits(
         max_bytes=config.batch_megabytes * _MEGABYTE,
         max_sources=config.batch_sources,
         min_batches=config.num_workers,
     )
-    options = (config.frame_interval_seconds, config.frame_short_side, config.jpeg_quality)
-    new = plan_sources(
+    return plan_sources(
         store,
         sources,
         now=datetime.now(UTC),
         limits=limits,
-        config_fingerprint=fingerprint(options),
-        limit=config.limit or None,
+        config=decode_config(config),
+        limit=limit,
         run_id=run_id,
+        again=again,
     )
-    return store, list(_ingest_waves(config, store, (*unfinished, *new), run_id))
 
 
-def plan_unfinished(config: RunConfig, store: Store, run_id: str) -> Iterator[Wave]:
-    """Waves of the planned batches that are not ingested by now, whoever planned them."""
-    return _ingest_waves(config, store, unfinished_batches(store), run_id)
+def plan_unfinished(
+    config: RunConfig, store: Store, run_id: str, only: Collection[str] | None = None
+) -> Iterator[Wave]:
+    """Waves of the planned batches (of some only) that are not ingested by now, whoever planned them."""
+    batch_ids = [batch_id for batch_id in unfinished_batches(store) if only is None or batch_id in only]
+    return _ingest_waves(config, store, batch_ids, run_id)
 
 
 def _ingest_waves(config: RunConfig, store: Store, batch_ids: Sequence[str], run_id: str) -> Iterator[Wave]:

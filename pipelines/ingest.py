@@ -16,9 +16,9 @@ from features.errors import MediaError, TriptychError
 from features.identity import fingerprint, media_id_of_file
 from features.media.decode import DecodeOptions, decode_media, with_text
 from features.store import Commit, FileRecord, Store, commit_files, write_file
+from features.store.commit import live_files
 from features.store.failures import close_failures, open_letters
 from features.store.files import BatchWriter
-from features.store.commit import live_files
 from features.store.index import MediaIndex, media_index
 from features.store.lineage import read_lineage
 from features.store.media import MediaSettlement, duplicates_in, settle_results
@@ -49,7 +49,7 @@ _FACTS = (
 )
 
 
-def lineage_of(store: Store, config: IngestConfig, wave: Wave) -> Lineage:
+def lineage_of(store: Store, config: DecodeConfig, wave: Wave) -> Lineage:
     """What the wave's files say of their making; a batch that was planned otherwise says so instead."""
     options = decode_config(config)
     return wave.lineage(STAGE, fingerprint=fingerprint(options), inputs=store.versions(["sources"]), config=options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from features.errors import ConfigError
+from features.identity import seconds_to_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,12 +49,9 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestConfig(RunConfig):
-    """What is ingested, and how."""
+class DecodeConfig(RunConfig):
+    """How sources are decoded and grouped."""
 
-    sources: tuple[str, ...] = option((), "folders, globs or files", positional=True)
-    limit: int = option(0, "ingest at most so many new sources; 0: all")
-    refuse: tuple[str, ...] = option((), "globs of sources whose use was refused: one row each, without content")
     frame_interval_seconds: float = option(1.0, "seconds between sampled pictures")
     frame_short_side: int = option(360, "pixels of a picture's short side; pictures are never enlarged")
     jpeg_quality: int = option(90, "JPEG quality, 1 to 100")
@@ -60,13 +59,45 @@ class IngestConfig(RunConfig):
     batch_sources: int = option(256, "sources in a batch, at most")
 
 
+def decode_config(config: DecodeConfig) -> str:
+    """The options that change what is decoded, as JSON (fields of `DecodeOptions`); kept with every plan and file."""
+    options = {
+        "frame_interval_us": seconds_to_us(config.frame_interval_seconds),
+        "frame_short_side": config.frame_short_side,
+        "jpeg_quality": config.jpeg_quality,
+    }
+    return json.dumps(options, sort_keys=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class ExtractConfig(RunConfig):
+class IngestConfig(DecodeConfig):
+    """What is ingested, and how."""
+
+    sources: tuple[str, ...] = option((), "folders, globs or files", positional=True)
+    limit: int = option(0, "ingest at most so many new sources; 0: all")
+    refuse: tuple[str, ...] = option((), "globs of sources whose use was refused: one row each, without content")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceConfig(RunConfig):
+    """How extractors run."""
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    batch_size: int = option(0, "items a call of the model; 0: as the extractor states")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(InferenceConfig):
     """Which features are extracted, and how."""
 
     extractors: tuple[str, ...] = option((), "extractors; default: all four", positional=True)
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    batch_size: int = option(0, "items a call of the model; 0: as the extractor states")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryConfig(DecodeConfig, InferenceConfig):
+    """How often what failed is tried, and how."""
+
+    max_attempts: int = option(3, "attempts at a source or media in a stage, the first one too")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +180,7 @@ _AT_LEAST = {
     "batch_megabytes": 1,
     "batch_sources": 1,
     "batch_size": 0,
+    "max_attempts": 1,
 }
 _AT_MOST = {"jpeg_quality": 100}
 

@@ -75,7 +75,7 @@ def run(config: RunConfig, wave: Wave, options: PipelineOptions) -> Summary:
 def lineage_of(store: Store, wave: Wave, batch_id: str) -> Lineage:
     """What a batch's files say of their making: by the options that the batch was ingested with."""
     config = config_of(store, batch_id, TABLES) or json.dumps(asdict(DecodeOptions()), sort_keys=True)
-    return wave.lineage(STAGE, fingerprint=fingerprint(json.loads(config)), config=config)
+    return wave.lineage(STAGE, fingerprint=fingerprint(config), config=config)
 
 
 def repair_batch(batch_id: str, wave: Wave) -> list[FileRecord]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from features.identity import make_batch_id
+from features.identity import fingerprint, make_batch_id
 from features.schema import BATCH_ID, data_schema_of
 from features.store.commit import Settled, commit_files
 from features.store.files import write_file
@@ -114,7 +114,7 @@ def plan_sources(
     *,
     now: datetime,
     limits: BatchLimits,
-    config_fingerprint: str,
+    config: str = "",
     limit: int | None = None,
     run_id: str = "",
     again: bool = False,
@@ -128,7 +128,7 @@ def plan_sources(
         sources: What was listed; read once.
         now: Time of planning, UTC.
         limits: Size of a batch.
-        config_fingerprint: Of the ingest configuration, kept beside each source.
+        config: JSON of the options that the sources shall be decoded with; kept with the plan.
         limit: Plan at most so many sources.
         run_id: Run that plans, for lineage.
         again: Plan sources although they are known; each attempt at one is planned once.
@@ -144,8 +144,8 @@ def plan_sources(
     new = sorted_once(*known.strike([listing_of(sources, again=again)])).slice(0, limit)
     if not new.num_rows:
         return ()
-    stated = {"planned_at": now, "config_fingerprint": config_fingerprint}
-    lineage = Lineage(run_id, "plan", code_version(), fingerprint=config_fingerprint)
+    lineage = Lineage(run_id, "plan", code_version(), fingerprint=fingerprint(config), config=config)
+    stated = {"planned_at": now, "config_fingerprint": lineage.fingerprint}
     drafts = {make_batch_id(now, i, rows[KEY].to_pylist()): rows for i, rows in enumerate(_batches(new, limits))}
 
     def write(batch_id: str) -> FileRecord:

@@ -275,3 +275,17 @@ def test_what_is_no_file_is_not_listed(copied: Callable[..., Clips], tmp_path: P
     shutil.copytree(here.folder / "folder.mp4", here.folder / "empty")
     store, _ = ingest_here(here.folder / "store", config([here.folder]))
     assert statuses(store) == {"silent.mp4": "done"}
+
+
+def test_an_unfinished_batch_is_decoded_as_it_was_planned(copied: Callable[..., Clips], tmp_path: Path) -> None:
+    """A run is killed after planning; the next one has other options, and they are for its own plans alone."""
+    here = copied("silent.mp4", "wordless.mp4")
+    store, _ = stages.plan_ingest(config([here.path("silent.mp4")]), str(tmp_path / "store"), "first")
+    ingest_here(store.path, config([here.folder], frame_interval_seconds=0.5, frame_short_side=60))
+    rows = read_table(store, "frames", columns=["media_id", "height"]).to_pylist()
+    heights = {row["media_id"]: row["height"] for row in rows}
+    assert heights == {
+        media_id_of_file(here.path("silent.mp4")): 120,
+        media_id_of_file(here.path("wordless.mp4")): 60,
+    }
+    assert len(rows) == 2 + 4

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from features.store import Store, commit_files, plan_sources
 from features.store.labels import load_labels
 from features.store.leases import Leases
+from features.store.merge import merge_files
 from features.store.plan import BatchLimits, Source
 from tests.store.making import frames, put, write
 
@@ -57,7 +58,7 @@ def commit_together(root: str, batch_ids: Sequence[str]) -> tuple[str, ...]:
 def plan(root: str, sources: Sequence[Source], max_sources: int) -> tuple[str, ...]:
     """Plan sources; the batches that this call made."""
     limits = BatchLimits(max_sources=max_sources)
-    return plan_sources(Store.open(root), sources, now=datetime.now(UTC), limits=limits, config_fingerprint="x")
+    return plan_sources(Store.open(root), sources, now=datetime.now(UTC), limits=limits, config="x")
 
 
 def label(root: str, path: Path, run_id: str) -> int:
@@ -71,3 +72,8 @@ def take_lease(root: str, name: str) -> bool:
         taken = leases.take([name]) is None
         _barrier.wait(timeout=60)
         return taken
+
+
+def merge(root: str) -> int:
+    """Merge what has several files in `frames`; files that went into others."""
+    return merge_files(Store.open(root), "frames", metadata={}).num_files

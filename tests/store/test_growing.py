@@ -39,7 +39,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def plan(store: Store, *names: str) -> tuple[str, ...]:
     sources = [source(name) for name in names]
-    return plan_sources(store, sources, now=_NOW, limits=BatchLimits(), config_fingerprint="")
+    return plan_sources(store, sources, now=_NOW, limits=BatchLimits(), config="")
 
 
 def version_of(store: Store) -> int:

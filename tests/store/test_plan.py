@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import StoreError
+from features.identity import fingerprint
 from features.store import Store, pending_batches, plan_sources, unfinished_batches
 from features.store.commit import commit_files
 from features.store.lineage import read_lineage
@@ -35,7 +36,7 @@ def plan(
     again: bool = False,
 ) -> list[str]:
     now = datetime.now(UTC)
-    made = plan_sources(store, sources, now=now, limits=limits, config_fingerprint="x", limit=limit, again=again)
+    made = plan_sources(store, sources, now=now, limits=limits, config="x", limit=limit, again=again)
     return list(made)
 
 
@@ -45,21 +46,19 @@ def planned(store: Store) -> list[Source]:
 
 def test_a_plan_is_data(store: Store) -> None:
     listed = [Source("/v/b.mp4", 2, 5, ("/v/b.srt",), "refused"), Source("/v/a.mp4", 1, 5)]
-    (batch_id,) = plan_sources(store, listed, now=NOW, limits=ONE, config_fingerprint="options")
+    (batch_id,) = plan_sources(store, listed, now=NOW, limits=ONE, config="options")
     assert re.fullmatch(r"20260701T020304-[0-9a-f]+", batch_id)
     (batch,) = read_plan(store, [batch_id])
     assert batch == (batch_id, (listed[1], listed[0]))
     rows = read_committed(store, "sources", columns=["planned_at", "config_fingerprint"]).to_pylist()
-    assert {(row["planned_at"], row["config_fingerprint"]) for row in rows} == {(NOW, "options")}
+    assert {(row["planned_at"], row["config_fingerprint"]) for row in rows} == {(NOW, fingerprint("options"))}
 
 
 def test_a_plan_says_what_made_it(store: Store) -> None:
-    (batch_id,) = plan_sources(
-        store, [source("a.mp4")], now=NOW, limits=ONE, config_fingerprint="options", run_id="night"
-    )
+    (batch_id,) = plan_sources(store, [source("a.mp4")], now=NOW, limits=ONE, config="options", run_id="night")
     (path,) = store.table_path("sources").glob(f"batch_id={batch_id}/*.parquet")
     (lineage,) = read_lineage(path)
-    assert (lineage.run_id, lineage.stage, lineage.fingerprint) == ("night", "plan", "options")
+    assert (lineage.run_id, lineage.stage, lineage.config) == ("night", "plan", "options")
 
 
 def test_a_source_is_known_by_name_size_and_change(store: Store) -> None:
@@ -125,7 +124,7 @@ def test_a_damaged_plan_is_told(store: Store) -> None:
     plan(store, [source("a.mp4")])
     (path,) = store.table_path("sources").glob("*/*.parquet")
     path.write_bytes(b"nothing")
-    with pytest.raises(StoreError, match="cannot read table 'sources'"):
+    with pytest.raises(StoreError, match="of table 'sources'"):
         plan(store, [source("b.mp4")])
 
 
@@ -210,8 +209,8 @@ def test_pending_is_a_difference_of_batches(store: Store) -> None:
 
 
 def test_unfinished_batches_are_oldest_first(store: Store) -> None:
-    later = plan_sources(store, [source("b.mp4")], now=NOW.replace(hour=4), limits=ONE, config_fingerprint="x")
-    first = plan_sources(store, [source("a.mp4")], now=NOW, limits=ONE, config_fingerprint="x")
+    later = plan_sources(store, [source("b.mp4")], now=NOW.replace(hour=4), limits=ONE, config="x")
+    first = plan_sources(store, [source("a.mp4")], now=NOW, limits=ONE, config="x")
     assert unfinished_batches(store) == (*first, *later)
     put(store, "media", first[0], [])
     assert unfinished_batches(store) == later
