@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, RunConfig, ScoreConfig
+from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, RetryConfig, RunConfig, ScoreConfig
 
 
 class Command(NamedTuple):
@@ -83,12 +83,15 @@ COMMANDS: dict[str, Command] = {
     "status": Command("status", "what is done, pending, failed", "triptych status"),
     "failures": Command(
         "failures",
-        "the dead letters, each with its reason",
-        "triptych failures --stage ingest",
-        None,
+        "the dead letters, each with its reason; with --retry those that can be are tried again",
+        "triptych failures --retry --stage ingest --error DecodeError",
+        RetryConfig,
         (
-            _arg("--stage", default="", help="only of this stage"),
-            _arg("--all", action="store_true", help="closed ones too"),
+            _arg("--retry", action="store_true", help="try them again, up to --max-attempts times each"),
+            _arg("--stage", default="", help="only of this stage, such as ingest, extract, extract:mfcc@1"),
+            _arg("--error", default="", help="only of this class of error; or a glob that class or message match"),
+            _arg("--media", default="", help="only of this media: media_id, its first digits, path or file name"),
+            _arg("--all", action="store_true", help="list closed ones too"),
         ),
     ),
     "show": Command(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from features.extractors.base import Extractor
     from features.spec import FeatureSpec
-    from pipelines.options import ExtractConfig
+    from pipelines.options import InferenceConfig
 
 
 class BatchInput(NamedTuple):
@@ -89,7 +89,7 @@ class ExtractorHandler(ModelHandler[BatchInput, BatchOutput, Any]):  # type: ign
         return {"min_batch_size": 1, "max_batch_size": 1}
 
 
-def build(root: beam.Pipeline, config: ExtractConfig, wave: Wave) -> beam.PCollection[Commit]:
+def build(root: beam.Pipeline, config: InferenceConfig, wave: Wave) -> beam.PCollection[Commit]:
     """The wave's batches through each of its extractors → commits made.
 
     Extractors of one wave do not read each other's output. Each has the batches that it still owes.
@@ -99,7 +99,7 @@ def build(root: beam.Pipeline, config: ExtractConfig, wave: Wave) -> beam.PColle
 
 
 def _extract_with(
-    root: beam.Pipeline, extractor: Extractor, config: ExtractConfig, wave: Wave
+    root: beam.Pipeline, extractor: Extractor, config: InferenceConfig, wave: Wave
 ) -> beam.PCollection[FileRecord]:
     store, name = Store.open(wave.store), extractor.spec.name
     lineage = lineage_of(store, extractor.spec, wave)
@@ -121,7 +121,7 @@ def lineage_of(store: Store, spec: FeatureSpec, wave: Wave) -> Lineage:
     return wave.lineage(extract_stage(spec), fingerprint=spec.fingerprint, inputs=inputs, config=only)
 
 
-def run(config: ExtractConfig, wave: Wave, options: PipelineOptions) -> Summary:
+def run(config: InferenceConfig, wave: Wave, options: PipelineOptions) -> Summary:
     """Run one wave in this process and count what it committed."""
     from pipelines.runners import run_pipeline
 

@@ -128,7 +128,7 @@ def _letter(
         "media_id": media_id,
         "error": errors.get(media_id) or before.get("error") or "ExtractionError",
         "message": covered.failed[media_id],
-        "attempts": (before.get("attempts") or 0) + 1,
+        "attempts": (before["attempts"] or 1) + 1 if before else 1,
         "generation": covered.lineage.generation,
         "run_id": covered.lineage.run_id,
         "failed_at": now,

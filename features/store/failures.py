@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.schema import BATCH_ID
@@ -54,6 +57,42 @@ def open_letters(store: Store) -> tuple[Letter, ...]:
         if row["closed_at"] is None
     ]
     return tuple(sorted(found, key=lambda letter: (letter.batch_id, *map(str, letter.about))))
+
+
+def closed_media(store: Store, stage: str) -> dict[str, frozenset[str]]:
+    """Media of a stage's closed letters by batch: their rows are not those of the batch's first making."""
+    rows = read_committed(store, FAILURES, columns=["stage", "media_id", "closed_at"]).to_pylist()
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row["stage"] == stage and row["closed_at"] is not None and row["media_id"] is not None:
+            found.setdefault(row[BATCH_ID], set()).add(row["media_id"])
+    return {batch_id: frozenset(media_ids) for batch_id, media_ids in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which letters are meant; by default all.
+
+    Attributes:
+        stage: Their stage begins so: `ingest`, `extract`, `extract:mfcc@1`.
+        error: Class of the error, or a glob that the class or the message matches.
+        media: First digits of the media_id, or the source's path or file name.
+        media_ids: Media that `media` names, where it is neither in the letter: the name of a media that is in.
+    """
+
+    stage: str = ""
+    error: str = ""
+    media: str = ""
+    media_ids: frozenset[str] = frozenset()
+
+    def takes(self, row: Mapping[str, Any]) -> bool:
+        """Whether a letter, as a row of `failures`, is meant."""
+        error = not self.error or any(fnmatchcase(row[name] or "", self.error) for name in ("error", "message"))
+        return str(row["stage"]).startswith(self.stage) and error and (not self.media or self._names(row))
+
+    def _names(self, row: Mapping[str, Any]) -> bool:
+        media_id, uri = row["media_id"] or "", row["uri"] or ""
+        return media_id.startswith(self.media) or self.media in (uri, Path(uri).name) or media_id in self.media_ids
 
 
 def commit_failures(

@@ -16,7 +16,7 @@ from pipelines.supervise import run_wave
 from pipelines.waves import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from features.store import Store
     from flows.cli import Call
@@ -35,11 +35,19 @@ def run_waves(call: Call, store: Store, stage: str, plan: Callable[[], Iterable[
     return summary
 
 
-def finish(call: Call, store: Store, run_id: str, summary: Summary, started: float) -> int:
-    """Print what is committed and return the exit status."""
+def finish(
+    call: Call,
+    store: Store,
+    run_id: str,
+    summary: Summary,
+    started: float,
+    more: Mapping[str, object] | None = None,
+) -> int:
+    """Print what is committed, in JSON with `more`, and return the exit status."""
     seconds = time.monotonic() - started
     if call.arguments.json:
-        out_json({"store": store.root, "run_id": run_id, **summary._asdict(), "seconds": round(seconds, 3)})
+        told = {"store": store.root, "run_id": run_id, **summary._asdict(), "seconds": round(seconds, 3)}
+        out_json({**told, **(more or {})})
     elif summary.num_batches:
         out(table(("table", "rows"), summary.rows.items()))
     if not call.arguments.json:
