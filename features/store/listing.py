@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from features.errors import StoreError
-from features.schema import data_schema_of
+from features.schema import BATCH_ID, data_schema_of, schema_of
+from features.store.read import read_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +56,7 @@ class KnownSources:
     def __init__(self, store: Store, *, again: bool = False) -> None:
         self._store = store
         self._again = again
-        self._seen: set[str] = set()
+        self._seen = pa.array([], pa.string())
 
     def strike(self, listings: Sequence[pa.Table]) -> list[pa.Table]:
         """Listings without the sources that have been committed since the last call; ever, at the first.
@@ -74,21 +73,13 @@ class KnownSources:
 
     def _unseen(self) -> Iterator[pa.Array]:
         """Keys of files that have not been looked at, some thousand files at a time, so that memory stays small."""
-        paths = [path for path in self._store.files(_TABLE)["path"].to_pylist() if path not in self._seen]
-        for start in range(0, len(paths), _FILES_A_READ):
-            some = paths[start : start + _FILES_A_READ]
-            self._seen.update(some)
-            yield _keys(self._read(some), self._again).combine_chunks()
-
-    def _read(self, paths: list[str]) -> pa.Table:
-        schema = pa.schema([data_schema_of(_TABLE).field(name) for name in _KEY_COLUMNS])
-        folder = self._store.table_path(_TABLE)
-        files = [str(folder / path) for path in paths]
-        try:
-            return ds.dataset(files, schema=schema, format="parquet").to_table()
-        except (OSError, pa.ArrowInvalid) as error:
-            message = f"cannot read table {_TABLE!r} in {self._store.root!r} ({error}); see: triptych verify"
-            raise StoreError(message) from error
+        files = self._store.files(_TABLE)
+        files = files.filter(pc.invert(pc.is_in(files["path"], self._seen)))
+        self._seen = pa.concat_arrays([self._seen, files["path"].combine_chunks()])
+        schema = pa.schema([schema_of(_TABLE).field(name) for name in (BATCH_ID, *_KEY_COLUMNS)])
+        for start in range(0, files.num_rows, _FILES_A_READ):
+            rows = read_files(self._store, _TABLE, files.slice(start, _FILES_A_READ), schema)
+            yield _keys(rows, self._again).combine_chunks()
 
 
 def _take_each(listings: Sequence[pa.Table], places: NDArray[np.int64]) -> list[pa.Table]:

@@ -82,8 +82,22 @@ def test_a_column_that_came_later_is_null_in_old_files(store: Store) -> None:
     assert (rows["text"][0].as_py(), rows["words"][0].as_py(), rows["speaker"][0].as_py()) == ("hello", None, None)
 
 
+def test_many_files_are_read_as_few_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for batch_id in ("b3", "b1", "b2"):
+        put(store, "media", batch_id, [media(f"{batch_id}-{index}") for index in range(2)])
+        put(store, "transcripts", batch_id, [{"media_id": f"{batch_id}-1", "text": batch_id}])
+    few = read_table(store, "transcripts"), read_table(store, "media", columns=["name"])
+    monkeypatch.setattr("features.store.read._MANY_FILES", 0)
+    monkeypatch.setattr("features.store.read._FILES_A_DATASET", 2)
+    many = read_table(store, "transcripts"), read_table(store, "media", columns=["name"])
+    assert [rows.schema for rows in few] == [rows.schema for rows in many]
+    assert [rows.to_pylist() for rows in few] == [rows.to_pylist() for rows in many]
+
+
+@pytest.mark.parametrize("many", [0, 64])
 @pytest.mark.parametrize("how", ["missing", "damaged"])
-def test_a_lost_file_is_named(store: Store, how: str) -> None:
+def test_a_lost_file_is_named(store: Store, how: str, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.store.read._MANY_FILES", many)
     put(store, "media", "b", [media("a")])
     (path,) = (store.path / "media").rglob("*.parquet")
     if how == "missing":
