@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _COMPRESSED_COLUMNS = ("jpeg", "flac")
 _READ_BYTES = 1 << 20
 _ROW_GROUP_BYTES = 8 << 20
+_VECTOR_GROUP_BYTES = 1 << 20  # one media is read without its neighbours, and a group is decoded in the cache
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NAME = re.compile(r"part-\d+-([0-9a-f]{32})-[0-9a-f]{32}\.parquet")
 
@@ -94,7 +95,7 @@ class BatchWriter:
     def _flush(self) -> None:
         if self._waiting:
             rows = pa.concat_tables(self._waiting)
-            self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+            self._writer.write_table(rows, row_group_size=_rows_a_group(self._table, rows))
             self._waiting.clear()
             self._waiting_bytes = 0
 
@@ -178,6 +179,16 @@ def reason_of(error: Exception) -> str:
     return " ".join(_COLOUR.sub("", str(error)).replace("↳", ":").split()).replace(" :", ":")
 
 
+def _rows_a_group(table: str, rows: pa.Table) -> int:
+    limit = _VECTOR_GROUP_BYTES if _vectors(data_schema_of(table)) else _ROW_GROUP_BYTES
+    num_rows, num_groups = int(rows.num_rows), max(1, int(rows.nbytes) // limit)
+    return max(1, -(-num_rows // num_groups))
+
+
+def _vectors(schema: pa.Schema) -> list[str]:
+    return [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.float32())]
+
+
 def _column_settings(table: str) -> dict[str, Any]:
     """How each column is stored; `tests/benchmarks/codecs.py` prints the figures that chose it.
 
@@ -186,7 +197,7 @@ def _column_settings(table: str) -> dict[str, Any]:
     """
     schema = data_schema_of(table)
     names = _leaf_names(schema)
-    vectors = [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.float32())]
+    vectors = _vectors(schema)
     return {
         "compression": {name: "none" if name in _COMPRESSED_COLUMNS else "zstd" for name in names},
         "use_dictionary": [name for name in names if name not in (*vectors, *_COMPRESSED_COLUMNS)],

@@ -142,3 +142,10 @@ def test_vectors_are_split_by_byte_and_compressed_without_a_dictionary(store: St
     assert columns["values.list.element"].encodings == ("RLE", "BYTE_STREAM_SPLIT")
     assert columns["values.list.element"].total_compressed_size < 0.95 * vectors.nbytes
     assert "RLE_DICTIONARY" in columns["media_id"].encodings
+
+
+def test_row_groups_of_vectors_are_small_also_where_all_rows_come_at_once(store: Store) -> None:
+    row = FeatureRow(0, 1, tuple(float(value) for value in range(1000)))
+    record = write_file(store, "features/any@1", "b", feature_rows("a", [row] * 700))
+    metadata = pq.read_metadata(store.table_path("features/any@1") / record.path)
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [350, 350]
