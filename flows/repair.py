@@ -110,8 +110,12 @@ class Repair:
                     if (other.table, other.batch_id) == (table, damage.batch_id):
                         drop_files(self._store, table, other.bad)
             count = rebuild_sources(self._store, damage.batch_id, damage.bad, self._lineage())
-            told = f"listed {count} sources again" if count else "nothing tells what was planned: ingest finds it again"
-            yield f"sources  batch {damage.batch_id}: {told}", [damage]
+            if count:
+                yield f"sources  batch {damage.batch_id}: listed {count} sources again", [damage]
+            else:
+                taken = _take_out(self._store, damage.batch_id)
+                told = f"nothing tells what was planned: took out {taken} files; ingest its sources again"
+                yield f"batch {damage.batch_id}: {told}", [d for d in damages if d.batch_id == damage.batch_id]
 
     def _base(self, damages: Sequence[Damage]) -> Iterator[tuple[str, list[Damage]]]:
         targets: dict[str, set[str]] = defaultdict(set)
@@ -183,6 +187,13 @@ class Repair:
 
     def _lineage(self) -> Lineage:
         return Lineage(self._run_id, "repair", code_version())
+
+
+def _take_out(store: Store, batch_id: str) -> int:
+    """Take a batch out of every table's log, so that its sources count as new."""
+    tables = [table for table in store.tables() if table not in _STATEMENTS]
+    files = {table: [file.path for file in live_of(store, table, batch_id)] for table in tables}
+    return sum(drop_files(store, table, paths) for table, paths in files.items() if paths)
 
 
 def _damages(findings: Iterable[Finding]) -> list[Damage]:

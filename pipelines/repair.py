@@ -22,7 +22,7 @@ from features.errors import TriptychError
 from features.identity import fingerprint, media_id_of_file
 from features.media.decode import DecodeOptions, decode_media, with_text
 from features.store import Commit, FileRecord, Store, commit_files, write_file
-from features.store.alignment import BASE_TABLES
+from features.store.alignment import BASE_TABLES, forgotten_media
 from features.store.files import BatchWriter
 from features.store.index import media_index
 from features.store.media import MediaSettlement
@@ -74,7 +74,7 @@ def run(config: RunConfig, wave: Wave, options: PipelineOptions) -> Summary:
 
 def lineage_of(store: Store, wave: Wave, batch_id: str) -> Lineage:
     """What a batch's files say of their making: by the options that the batch was ingested with."""
-    config = config_of(store, batch_id, TABLES) or json.dumps(asdict(DecodeOptions()), sort_keys=True)
+    config = config_of(store, batch_id) or json.dumps(asdict(DecodeOptions()), sort_keys=True)
     return wave.lineage(STAGE, fingerprint=fingerprint(config), config=config)
 
 
@@ -140,9 +140,11 @@ class _Repair:
     def _members(self) -> list[_Member]:
         """Media of the batch, in the order of its results."""
         members: dict[str, _Member] = {}
+        gone = forgotten_media(self._store) if "media" in self._targets else frozenset()
         for result in self._results:
-            media_id, uri = result["media_id"], result["uri"]
-            if result["status"] == "done" and (media_id in self._media or "media" in self._targets):
+            media_id = result["media_id"]
+            is_owed = "media" in self._targets and media_id not in gone
+            if result["status"] == "done" and (media_id in self._media or is_owed):
                 members[media_id] = _Member(media_id, [], self._media.get(media_id), result["finished_at"])
         for media_id, row in self._media.items():
             members.setdefault(media_id, _Member(media_id, [], row))

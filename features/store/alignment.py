@@ -102,18 +102,22 @@ class Batch:
     def _has(self, table: str) -> bool:
         return self._batch_id in self._snapshot.batches(table)
 
+    def _is_known(self) -> bool:
+        return any(self._has(table) for table in ("media", "source_results", "sources"))
+
     def _media_of(self, status: str) -> set[str]:
         if self._results is None:
             return set()
         return {row["media_id"] for row in self._results.to_pylist() if row["status"] == status}
 
     def _of_ingest(self) -> Iterator[tuple[str, Problem]]:
+        if self._is_known() and "sources" in self._snapshot.tables and not self._has("sources"):
+            yield "sources", Problem("lost", "lacks the batch, which was ingested")
         if self._has("media"):
-            needed = (*BASE_TABLES, "source_results", *(["sources"] if "sources" in self._snapshot.tables else []))
-            for table in needed:
+            for table in (*BASE_TABLES, "source_results"):
                 if not self._has(table):
                     yield table, Problem("lost", "lacks the batch, which media lists as whole")
-        elif self._has("sources") and self._snapshot.was_committed("media", "ingest", self._batch_id):
+        elif self._is_known() and self._snapshot.was_committed("media", "ingest", self._batch_id):
             yield "media", Problem("lost", "lacks the batch, which was committed once")
 
     def _of_extractors(self) -> Iterator[tuple[str, Problem]]:
@@ -164,8 +168,8 @@ class Batch:
                 yield table, Problem("lost", "lacks the batch, which was committed once")
 
     def _strays(self) -> Iterator[tuple[str, Problem]]:
-        if self._has("media") or self._has("sources"):
+        if self._is_known():
             return
         for table in self._snapshot.tables:
-            if self._has(table) and (table not in _NOT_OF_MEDIA or table == "source_results"):
+            if self._has(table) and table not in _NOT_OF_MEDIA:
                 yield table, Problem("stray", "has the batch, which nobody planned")

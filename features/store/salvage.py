@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import MediaError, StoreError
-from features.identity import media_id_of_file
+from features.identity import fingerprint, media_id_of_file
 from features.schema import BATCH_ID, data_schema_of, schema_of
 from features.store.checks import PLACE, LiveFile, read_rows, rules_of
 from features.store.commit import commit_files
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+_INGESTED = ("sources", "frames", "audio", "transcripts", "source_results", "media")
 _MAX_ATTEMPTS = 20
 _LONGEST_WAIT_SECONDS = 0.5
 
@@ -138,14 +140,16 @@ def rebuild_sources(store: Store, batch_id: str, bad: Collection[str], lineage: 
     """
     drop_files(store, "sources", bad)
     results = readable_rows(store, "source_results", batch_id).to_pylist()
+    results = [row for row in results if row["status"] != "forgotten"]  # those name no place
     media = {row["uri"]: row for row in readable_rows(store, "media", batch_id).to_pylist()}
     ids = {uri: row["media_id"] for uri, row in media.items()} | {row["uri"]: row["media_id"] for row in results}
     before = {row["uri"]: row for row in readable_rows(store, "sources", batch_id).to_pylist()}
-    planned_at = _planned_at(batch_id)
+    lineage = replace(lineage, config=config_of(store, batch_id))
+    stated = {"planned_at": _planned_at(batch_id), "config_fingerprint": fingerprint(lineage.config)}
     rows = []
     for uri, media_id in ids.items():
         consent = media[uri]["consent"] if uri in media else "unstated"
-        made = {"uri": uri, "consent": consent, "planned_at": planned_at, **_listed(uri, media_id)}
+        made = {"uri": uri, "consent": consent, **stated, **_listed(uri, media_id)}
         rows.append(before.get(uri, made))
     if rows:
         file = write_file(store, "sources", batch_id, table_of("sources", rows), lineage=[lineage])
@@ -173,7 +177,7 @@ def _planned_at(batch_id: str) -> datetime | None:
         return None
 
 
-def config_of(store: Store, batch_id: str, tables: Iterable[str]) -> str:
+def config_of(store: Store, batch_id: str, tables: Iterable[str] = _INGESTED) -> str:
     """The options that a batch was ingested with, of the first file that still tells; empty where none does."""
     for table in tables:
         for file in live_of(store, table, batch_id):
