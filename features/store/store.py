@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.errors import SchemaError, StoreError
 from features.schema import BATCH_ID, SCHEMA_VERSION, schema_of
@@ -190,9 +191,8 @@ class Store:
 
     def tables(self) -> tuple[str, ...]:
         """Names of all tables that have been made, sorted."""
-        logs = [*self.path.glob("*/_delta_log"), *self.path.glob("*/*/_delta_log")]
-        names = {log.parent.relative_to(self.path).as_posix() for log in logs if _has_entry(log)}
-        return tuple(sorted(name for name in names if _is_table(name)))
+        names = [name for table in _folders(self.path) for name in (table, *_members(self.path, table))]
+        return tuple(sorted(name for name in names if _is_table(name) and self.has(name)))
 
     def batches(self, table: str) -> frozenset[str]:
         """Batches that a table has committed, from its log alone; none where there is no table."""
@@ -244,12 +244,28 @@ def _has_entry(log: Path) -> bool:
 
 def count_rows(store: Store, table: str) -> TableSize:
     """How much a table holds, from its log alone."""
-    files = store.files(table)
-    return TableSize(
-        sum(files["num_records"].to_pylist()),
-        len(set(files[BATCH_ID].to_pylist())),
-        sum(files["size_bytes"].to_pylist()),
-    )
+    return size_of(store.files(table))
+
+
+def size_of(files: pa.Table) -> TableSize:
+    """How much files hold, as `Store.files` tells them."""
+    totals = [pc.sum(files[name], min_count=0).as_py() for name in ("num_records", "size_bytes")]
+    return TableSize(totals[0], pc.count_distinct(files[BATCH_ID]).as_py(), totals[1])
+
+
+def _members(store: Path, family: str) -> list[str]:
+    """Folders in a family's folder that may be tables; `transcripts` is a table too, with a folder a batch."""
+    if not _is_table(f"{family}/any"):
+        return []
+    return [f"{family}/{name}" for name in _folders(store / family) if not name.startswith(f"{BATCH_ID}=")]
+
+
+def _folders(path: Path) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except FileNotFoundError:
+        return []
 
 
 def _is_table(name: str) -> bool:

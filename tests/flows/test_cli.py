@@ -175,6 +175,7 @@ def test_status_tells_done_pending_and_dead_letters(triptych: Triptych, store: S
     assert stages["ingest"] == (2, 0)
     assert stages["extract mfcc"] == (0, 2)
     assert data["num_failures"] == 1
+    assert [(row["stage"], row["open"]) for row in data["failures"]] == [("ingest", 1)]
 
 
 def test_strict_tells_dead_letters_by_the_exit_status(triptych: Triptych, store: Store) -> None:
