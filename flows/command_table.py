@@ -80,6 +80,24 @@ COMMANDS: dict[str, Command] = {
             _arg("--port", type=int, default=4200, help="port of the server that it starts"),
         ),
     ),
+    "maintain": Command(
+        "maintain",
+        "merge a batch's files, sweep what dead runs and old generations left, clean the logs, drop an extractor",
+        "triptych maintain --dry-run",
+        None,
+        (
+            _arg(
+                "--retention-hours",
+                type=int,
+                default=168,
+                metavar="HOURS",
+                help="sweep what nothing has listed for so long; longer than any job runs (default 168)",
+            ),
+            _arg("--drop", default="", metavar="NAME@VERSION", help="only drop this extractor's tables"),
+            _arg("--yes", action="store_true", help="do not ask; nothing else runs on the store"),
+            _arg("--dry-run", action="store_true", help="only say what would be done"),
+        ),
+    ),
     "status": Command("status", "what is done, pending, failed", "triptych status"),
     "failures": Command(
         "failures",

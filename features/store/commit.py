@@ -111,8 +111,7 @@ def commit_files(
         made = {file.batch_id for file in settled.files}.intersection(batch_ids)
         num_rows = sum(file.num_rows for file in settled.files)
         return Commit(table, tuple(sorted(made)), len(settled.files), num_rows)
-    message = f"the commit to table {table!r} lost to rivals {_MAX_ATTEMPTS} times; run again when they are done"
-    raise StoreError(message)
+    raise _lost(table)
 
 
 def _not_yet_committed(
@@ -158,6 +157,25 @@ def next_generations(store: Store, tables: Iterable[str], stage: str, batch_ids:
     """
     found = [generations_of(store, table, stage, batch_ids) for table in tables]
     return {batch_id: 1 + max(generations[batch_id] for generations in found) for batch_id in batch_ids}
+
+
+def forget_generations(store: Store, table: str, stage: str, batch_ids: Collection[str]) -> None:
+    """Let a stage commit batches of a table anew, from generation 1: what it made of them was dropped elsewhere.
+
+    Raises:
+        StoreError: The write lost to rivals too often.
+    """
+    for attempt in range(_MAX_ATTEMPTS):
+        handle = store.load(table)
+        app_ids = [_app_id(stage, table, batch_id) for batch_id in batch_ids]
+        known = [app_id for app_id in app_ids if handle.transaction_version(app_id)]
+        if not known:
+            return
+        try:
+            _commit_once(handle, table, [], [], dict.fromkeys(known, 0), {"stage": f"forget:{stage}"})
+        except _commit_failed():
+            _wait(attempt)
+    raise _lost(table)
 
 
 def _commit_once(
@@ -209,6 +227,12 @@ def _commit_failed() -> type[Exception]:
 
     kind: type[Exception] = CommitFailedError
     return kind
+
+
+def _lost(table: str) -> StoreError:
+    return StoreError(
+        f"the commit to table {table!r} lost to rivals {_MAX_ATTEMPTS} times; run again when they are done"
+    )
 
 
 def _wait(attempt: int) -> None:
