@@ -12,7 +12,7 @@ BATCH_ID = "batch_id"
 SCHEMA_VERSION = 2
 """Version of the schemas in this file; a store of a newer one is refused, one of an older one grows as it is written.
 
-1: the first. 2: `sources.attempt`, `tombstones.run_id`, checksums in file names.
+1: the first. 2: `sources.attempt`, `tombstones.run_id` and `source_hash`, checksums in file names.
 """
 
 _WORDS = pa.list_(
@@ -46,7 +46,7 @@ SOURCES = _schema(
 SOURCE_RESULTS = _schema(
     ("uri", pa.string()),
     ("media_id", pa.string()),  # null where the bytes could not be read
-    ("status", pa.string()),  # done, failed, duplicate
+    ("status", pa.string()),  # done, failed, duplicate; forgotten: uri is a keyed hash, media_id null
     ("finished_at", pa.timestamp("us", tz="UTC")),
 )
 
@@ -173,7 +173,8 @@ RUNS = _schema(
 
 TOMBSTONES = _schema(
     ("media_id", pa.string()),
-    ("uri_hash", pa.string()),  # keyed hash
+    ("uri_hash", pa.string()),  # keyed hash of a place where its bytes lay; null where the batch has none
+    ("source_hash", pa.string()),  # keyed hash of that place, its bytes and time of change: not planned again
     ("forgotten_at", pa.timestamp("us", tz="UTC")),
     ("run_id", pa.string()),  # run that forgot it
 )

@@ -98,6 +98,19 @@ COMMANDS: dict[str, Command] = {
             _arg("--dry-run", action="store_true", help="only say what would be done"),
         ),
     ),
+    "forget": Command(
+        "forget",
+        "erase media, or all media of a subject, for good: rows, old versions of tables, files; ingest does not bring "
+        "them back. Models are named, not changed. Versions of tables from before can no longer be read",
+        "triptych forget --media clip_000.mp4 --dry-run",
+        None,
+        (
+            _arg("--media", action="append", default=[], help="media_id, its first digits, or file name; repeatable"),
+            _arg("--subject", default="", help="pseudonym in media.subject_ids: all media with it"),
+            _arg("--dry-run", action="store_true", help="only say what would be erased"),
+            _arg("--yes", action="store_true", help="do not ask"),
+        ),
+    ),
     "status": Command("status", "what is done, pending, failed", "triptych status"),
     "failures": Command(
         "failures",

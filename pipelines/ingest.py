@@ -15,15 +15,17 @@ import apache_beam as beam
 from features.errors import MediaError, TriptychError
 from features.identity import fingerprint, media_id_of_file
 from features.media.decode import DecodeOptions, decode_media, with_text
+from features.privacy.erasure import complete_erasure
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.commit import live_files
 from features.store.failures import close_failures, open_letters
 from features.store.files import BatchWriter
 from features.store.index import MediaIndex, media_index
 from features.store.lineage import read_lineage
-from features.store.media import MediaSettlement, duplicates_in, settle_results
+from features.store.media import MediaSettlement, duplicates_in, read_record, settle_results
 from features.store.plan import PlannedBatch, Source, read_plan
 from features.store.rows import audio_rows, frame_rows, table_of, transcript_rows
+from features.store.tombstones import Place, add_tombstones, read_tombstones
 from features.transcripts.sidecars import read_sidecars
 from pipelines.options import decode_config
 from pipelines.sinks import CommitWave, Failure, Heartbeat, commit_tables, write_failures
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from features.records import DecodedMedia
     from features.store.lineage import Lineage
+    from features.store.tombstones import Tombstones
     from pipelines.options import DecodeConfig
 
 STAGE = "ingest"
@@ -82,7 +85,8 @@ def summary(store: Store, batch_ids: tuple[str, ...]) -> Summary:
 def ingest_planned(batch_id: str, root: str, lineage: Lineage) -> list[FileRecord]:
     """Ingest a batch by the list that `sources` holds of it."""
     store = Store.open(root)
-    (batch,) = read_plan(store, [batch_id])
+    planned = read_plan(store, [batch_id])
+    batch = planned[0] if planned else PlannedBatch(batch_id, ())  # all of it was forgotten meanwhile
     return list(ingest_batch(store, batch, as_planned(store, batch_id, lineage)))
 
 
@@ -100,10 +104,16 @@ class _Outcomes:
     media: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    forgotten: list[tuple[Source, str]] = field(default_factory=list)
 
     def result(self, source: Source, media_id: str | None, status: str) -> None:
         row = {"uri": source.uri, "media_id": media_id, "status": status, "finished_at": datetime.now(UTC)}
         self.results.append(row)
+
+    def forgot(self, source: Source, media_id: str, tombstones: Tombstones) -> None:
+        """Forgotten bytes in a place where they did not lie before: only a hash of it is kept."""
+        self.forgotten.append((source, media_id))
+        self.result(source._replace(uri=tombstones.uri_hash(source.uri)), None, "forgotten")
 
     def failed(self, source: Source, media_id: str | None, error: Exception, message: str) -> None:
         letter = Failure(STAGE, media_id, source.uri, type(error).__name__, message, source.attempt)
@@ -126,7 +136,8 @@ def ingest_batch(store: Store, batch: PlannedBatch, lineage: Lineage) -> Iterato
         StoreError: The store cannot be written. What is wrong with a source is its dead letter instead.
     """
     options = DecodeOptions(**json.loads(lineage.config))
-    outcomes, known, beat = _Outcomes(), _Known(media_index(store), batch.batch_id), Heartbeat()
+    outcomes, beat = _Outcomes(), Heartbeat()
+    known = _Known(media_index(store), batch.batch_id, read_tombstones(store))
     with ExitStack() as stack:
         writers = [
             stack.enter_context(BatchWriter(store, table, batch.batch_id, lineage=[lineage])) for table in _BASE_TABLES
@@ -137,6 +148,9 @@ def ingest_batch(store: Store, batch: PlannedBatch, lineage: Lineage) -> Iterato
             if decoded is not None:
                 _write_decoded(writers, *decoded)
             beat.done()
+    if outcomes.forgotten:  # before the plan is cleared of them, in `commit_wave`
+        places = [Place(m, batch.batch_id, s.uri, s.size_bytes, s.mtime_us) for s, m in outcomes.forgotten]
+        add_tombstones(store, places, lineage.run_id)
     yield from (writer.record for writer in writers if writer.record is not None)
     for table, rows in (("source_results", outcomes.results), ("media", outcomes.media)):
         yield write_file(store, table, batch.batch_id, table_of(table, rows), lineage=[lineage])
@@ -144,9 +158,10 @@ def ingest_batch(store: Store, batch: PlannedBatch, lineage: Lineage) -> Iterato
 
 
 class _Known:
-    """Media that need no decoding: committed by another batch as this one began, or done in this one."""
+    """Media that need no decoding: committed by another batch as this one began, done in this one, or forgotten."""
 
-    def __init__(self, index: MediaIndex, batch_id: str) -> None:
+    def __init__(self, index: MediaIndex, batch_id: str, tombstones: Tombstones | None) -> None:
+        self.tombstones = tombstones
         self._index = index
         self._batch_id = batch_id
         self._done: set[str] = set()
@@ -165,6 +180,9 @@ def _ingest_source(
     media_id = None
     try:
         media_id = media_id_of_file(Path(source.uri))
+        if known.tombstones is not None and media_id in known.tombstones.media_ids:
+            outcomes.forgot(source, media_id, known.tombstones)
+            return None
         _check_unchanged(source)
         if media_id in known:
             outcomes.result(source, media_id, "duplicate")
@@ -244,6 +262,7 @@ def commit_wave(wave: Wave, lineage: Lineage, files: Sequence[FileRecord]) -> It
     settlement = MediaSettlement(store, duplicates_in(store, results))
     expected = settlement.find_losers(media)
     settled = [settle_results(store, file, expected) for file in results]
+    came_back = any("forgotten" in read_record(store, file)["status"].to_pylist() for file in settled)
     yield from commit(settled, ("source_results",))
     yield from _close_retried(store, wave, lineage)
     yield commit_files(
@@ -261,6 +280,8 @@ def commit_wave(wave: Wave, lineage: Lineage, files: Sequence[FileRecord]) -> It
         yield commit_files(
             store, "source_results", corrected, stage=f"{STAGE}:late", generation=2, metadata=lineage.metadata()
         )
+    if came_back:
+        complete_erasure(store, wave.run_id)  # the plan names where they lie
 
 
 def _close_retried(store: Store, wave: Wave, lineage: Lineage) -> Iterator[Commit]:

@@ -80,6 +80,9 @@ def commit_files(
     Raises:
         StoreError: The commit lost to rivals too often, or the log cannot be written.
     """
+    from features.store.cleansing import Gate  # it commits, too
+
+    gate = Gate(store, table, stage)
     for attempt in range(_MAX_ATTEMPTS):
         handle = store.ensure(table, spec)
         new = _not_yet_committed(handle, table, files, stage, generation)
@@ -88,6 +91,7 @@ def commit_files(
         settled = settle(handle, new) if settle else Settled(new)
         if not settled.files:
             return Commit(table, (), 0, 0)
+        settled = gate.let_through(settled)
         batch_ids = tuple(sorted({file.batch_id for file in new}))
         removed = set(settled.removed)
         if generation > 1:
@@ -108,6 +112,7 @@ def commit_files(
                 "free space or rights, then run again"
             )
             raise StoreError(message) from error
+        gate.look_again(settled.files)
         made = {file.batch_id for file in settled.files}.intersection(batch_ids)
         num_rows = sum(file.num_rows for file in settled.files)
         return Commit(table, tuple(sorted(made)), len(settled.files), num_rows)

@@ -12,6 +12,7 @@ from features.identity import seconds_to_us
 from features.store.files import checksum_of
 from features.store.lineage import Lineage, code_version
 from features.store.read import read_table
+from features.store.tombstones import read_tombstones
 from features.store.upsert import upsert
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class _MediaFinder:
             self._by_name.setdefault(row["name"], []).append(row)
         results = read_table(store, "source_results", columns=["uri", "media_id", "status"]).to_pylist()
         self._results = {row["uri"]: row for row in results}
+        self._tombstones = read_tombstones(store)
         self._unknown: list[str] = []
 
     def find(self, row: Row, number: int) -> Row | str:
@@ -106,6 +108,8 @@ class _MediaFinder:
             message = f"row {number} of {str(self._path)!r} names no media; fill its column uri or media"
             raise ConfigError(message)
         media_id = self._media_id(str(name), row)
+        if media_id is None and self._is_forgotten(str(name)):
+            return f"{name}: forgotten"
         if media_id is None:
             self._unknown.append(str(name))
             return f"{name}: unknown"
@@ -122,6 +126,12 @@ class _MediaFinder:
             return name if name in self._media else named[0]["media_id"] if len(named) == 1 else None
         result = self._results.get(name) or self._results.get(os.path.abspath(self._path.parent / name))  # noqa: PTH100 - as ingest
         return None if result is None else result["media_id"] or "unreadable"
+
+    def _is_forgotten(self, name: str) -> bool:
+        if self._tombstones is None:
+            return False
+        place = self._tombstones.uri_hash(os.path.abspath(self._path.parent / name))  # noqa: PTH100 - as ingest
+        return name in self._tombstones.media_ids or place in self._tombstones.uris
 
     def refuse_unknown(self) -> None:
         """Complain about all unknown media at once."""

@@ -14,6 +14,7 @@ from features.store.files import write_file
 from features.store.lineage import Lineage, code_version
 from features.store.listing import KEY, KnownSources, listing_of, sorted_once
 from features.store.read import read_committed
+from features.store.tombstones import without_forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -141,7 +142,8 @@ def plan_sources(
     """
     store.ensure(_TABLE)
     known = KnownSources(store, again=again)
-    new = sorted_once(*known.strike([listing_of(sources, again=again)])).slice(0, limit)
+    new = sorted_once(*known.strike([listing_of(sources, again=again)]))
+    new = without_forgotten(store, new).slice(0, limit)  # after the look: an erased row's tombstone is there by then
     if not new.num_rows:
         return ()
     lineage = Lineage(run_id, "plan", code_version(), fingerprint=fingerprint(config), config=config)
