@@ -40,12 +40,14 @@ class Due(NamedTuple):
     Attributes:
         ingest: Letters of sources, newest by source.
         again: Letters of extractors and models.
+        cut_off: Batches of earlier retries of sources that were not finished.
         num_left: Letters that are left out.
         notes: Why, a line each.
     """
 
     ingest: tuple[Letter, ...]
     again: tuple[Letter, ...]
+    cut_off: frozenset[str]
     num_left: int
     notes: tuple[str, ...]
 
@@ -65,7 +67,13 @@ def due_letters(store: Store, wanted: Wanted, max_attempts: int) -> Due:
     notes = [*_counted(notes), *_had_their_attempts([x for x in able if x.attempts >= max_attempts])]
     newest = {letter.about: letter for letter in due if letter.stage == INGEST}
     again = tuple(letter for letter in due if letter.stage != INGEST)
-    return Due(tuple(newest.values()), again, len(letters) - len(due), tuple(notes))
+    cut_off = _cut_off(store) if INGEST.startswith(wanted.stage) else frozenset()
+    return Due(tuple(newest.values()), again, cut_off, len(letters) - len(due), tuple(notes))
+
+
+def _cut_off(store: Store) -> frozenset[str]:
+    planned = read_plan(store, unfinished_batches(store))
+    return frozenset(batch.batch_id for batch in planned if any(source.attempt > 1 for source in batch.sources))
 
 
 def _catch_up(store: Store, wanted: Wanted) -> None:
@@ -131,7 +139,7 @@ def _had_their_attempts(letters: Sequence[Letter]) -> Iterator[str]:
 
 
 def plan_ingest_again(
-    config: RetryConfig, store: Store, letters: Sequence[Letter], run_id: str
+    config: RetryConfig, store: Store, due: Due, run_id: str
 ) -> tuple[Callable[[], Iterable[Wave]], tuple[str, ...]]:
     """Commit a new batch of the letters' sources, as they are listed now; each attempt at a source is planned once.
 
@@ -139,24 +147,33 @@ def plan_ingest_again(
         What gives the waves that are left of the batches with these sources, also of a retry that was cut off; and
         notes of sources that are gone.
     """
-    uris = {letter.uri for letter in letters}
-    planned = read_plan(store, unfinished_batches(store)) if letters else ()
-    waiting = {source.uri for batch in planned for source in batch.sources}
-    new = {letter.uri: letter for letter in letters if letter.uri is not None and letter.uri not in waiting}
-    there = sorted(uri for uri in new if Path(uri).is_file())
-    before = _sources_of(store, {letter.batch_id for letter in new.values()})
-    listed = list_sources(there, store=store.root) if there else ()
-    again = [
-        source._replace(consent=before[letter.batch_id, letter.uri].consent, attempt=letter.attempts + 1)
-        for source in listed
-        for letter in [new[source.uri]]
-    ]
-    if again:
-        stages.plan_listed(config, store, again, run_id, again=True)
-    planned = read_plan(store, unfinished_batches(store)) if letters else ()
-    batch_ids = {batch.batch_id for batch in planned if any(source.uri in uris for source in batch.sources)}
+    uris = {letter.uri for letter in due.ingest}
+    waiting = _planned(store, uris)
+    new = {letter.uri: letter for letter in due.ingest if letter.uri is not None and letter.uri not in waiting}
+    listed = _listed(store, new)
+    if listed:
+        stages.plan_listed(config, store, listed, run_id, again=True)
+    batch_ids = due.cut_off.union(_planned(store, uris).values())
     gone = sorted(new.keys() - {source.uri for source in listed})
     return lambda: stages.plan_unfinished(config, store, run_id, batch_ids), _gone(gone)
+
+
+def _planned(store: Store, uris: Collection[str | None]) -> dict[str, str]:
+    """The batches that some sources wait in to be ingested."""
+    planned = read_plan(store, unfinished_batches(store)) if uris else ()
+    return {source.uri: batch.batch_id for batch in planned for source in batch.sources if source.uri in uris}
+
+
+def _listed(store: Store, letters: Mapping[str, Letter]) -> list[Source]:
+    """Sources of letters by URI, as they are now: but for the consent, which was stated with the plan."""
+    there = sorted(uri for uri in letters if Path(uri).is_file())
+    before = _sources_of(store, {letter.batch_id for letter in letters.values()})
+    found = []
+    for source in list_sources(there, store=store.root) if there else ():
+        letter = letters[source.uri]
+        consent = before[letter.batch_id, source.uri].consent
+        found.append(source._replace(consent=consent, attempt=letter.attempts + 1))
+    return found
 
 
 def _gone(uris: Sequence[str]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def _retry(call: Call, store: Store, wanted: Wanted) -> int:
         raise ConfigError(message)
     started, run_id = time.monotonic(), stages.new_run_id()
     due = retry.due_letters(store, wanted, call.config.max_attempts)
-    ingest, gone = retry.plan_ingest_again(call.config, store, due.ingest, run_id)
+    ingest, gone = retry.plan_ingest_again(call.config, store, due, run_id)
     extract = partial(retry.plan_extract_again, call.config, store, due.again, run_id)
     score = partial(retry.plan_score_again, call.config, store, due.again, run_id)
     summary = run_waves(call, store, retry.INGEST, ingest, run_id)
