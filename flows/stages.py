@@ -22,7 +22,7 @@ from pipelines.sources import check_sources, list_sources
 from pipelines.waves import Summary, Wave
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from features.store.models import ModelRef
     from features.store.plan import Source
@@ -57,7 +57,7 @@ def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, li
 def plan_listed(
     config: DecodeConfig,
     store: Store,
-    sources: Sequence[Source],
+    sources: Iterable[Source],
     run_id: str,
     *,
     limit: int | None = None,

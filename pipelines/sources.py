@@ -1,4 +1,8 @@
-"""Listing sources: folders, globs and single files → what ingest may plan. No file is opened."""
+"""Listing sources: folders, globs and single files → what ingest may plan. No file is opened.
+
+Paths are texts here, for an archive may hold a million, and a `Path` for each takes minutes.
+"""
+# ruff: noqa: PTH100, PTH113, PTH116, PTH119, PTH120, PTH122, PTH207
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
 from features.store.plan import Source
-from features.transcripts.sidecars import SIDECAR_SUFFIXES, group_sidecars
+from features.transcripts.sidecars import group_sidecars, is_sidecar, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +48,7 @@ VIDEO_SUFFIXES = frozenset(
 """Suffixes that a folder is searched for; a file named outright, or by a glob, may have any."""
 
 
-def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str = "") -> tuple[Source, ...]:
+def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str = "") -> Iterator[Source]:
     """Sources that folders (searched through), globs and files name, sorted by path, each once.
 
     What cannot be listed - a folder or file without rights, a name that is not UTF-8 - is left out with a warning.
@@ -54,19 +58,28 @@ def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str
         refuse: Globs of sources whose use was refused; matched against the path and the file's name.
         store: Root of the store, which is not searched.
 
+    Returns:
+        The sources, each looked at as it is asked for; what was named has been searched through by then.
+
     Raises:
         ConfigError: A path does not exist, or a folder or glob holds no video.
     """
     check_sources(given, store=store)
     paths = sorted({path for name in given for path in _expand(name, store)})
-    sidecars = _sidecars({Path(path).parent for path in paths})
-    sources = (_source(path, sidecars.get(Path(path).with_suffix(""), ()), refuse) for path in paths)
-    return tuple(source for source in sources if source is not None)
+    sidecars = _sidecars({os.path.dirname(path) for path in paths})
+    sources = (_source(path, sidecars.get(stem_of(path), ()), refuse) for path in paths)
+    return (source for source in sources if source is not None)
 
 
-def _sidecars(folders: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
+def _sidecars(folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Subtitle files of all sources, each folder listed once."""
-    return group_sidecars(Path(entry.path) for folder in sorted(folders) for entry in os.scandir(folder))
+    found = {}
+    for folder in sorted(folders):
+        with os.scandir(folder) as entries:
+            paths = [entry.path for entry in entries]
+        if any(map(is_sidecar, paths)):
+            found.update(group_sidecars(paths))
+    return found
 
 
 def check_sources(given: Sequence[str], *, store: str = "") -> None:
@@ -90,8 +103,8 @@ def _expand(name: str, store: str) -> Iterator[str]:
     elif path.is_file():
         yield _absolute(path)
     else:
-        for match in glob.iglob(str(path), recursive=True):  # noqa: PTH207 - the pattern may be absolute
-            if Path(match).is_file() and Path(match).suffix.lower() not in SIDECAR_SUFFIXES:
+        for match in glob.iglob(str(path), recursive=True):
+            if os.path.isfile(match) and not is_sidecar(match):
                 yield _absolute(match)
 
 
@@ -104,25 +117,34 @@ def _nothing_there(name: str) -> str:
 
 def _absolute(path: str | Path) -> str:
     """One name for a file, whatever folder it was named from: without `..`, links as they are."""
-    return os.path.abspath(path)  # noqa: PTH100 - pathlib keeps `..`
+    return os.path.abspath(path)
 
 
 def _search(folder: str, store: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder, onerror=_warn):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and str(Path(parent, f)) != store)
-        for name in files:
-            path = Path(parent, name)
-            if path.suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".") and path.is_file():
-                yield str(path)
+    """Videos under a folder, in no order; hidden files and folders and linked folders are passed over."""
+    folders = [folder]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                seen = [entry for entry in entries if not entry.name.startswith(".") and entry.path != store]
+        except OSError as error:
+            _warn(error)
+            continue
+        folders += [entry.path for entry in seen if entry.is_dir(follow_symlinks=False)]
+        yield from (entry.path for entry in seen if _suffix(entry.name) in VIDEO_SUFFIXES and entry.is_file())
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _warn(error: OSError) -> None:
     _LOG.warning("left out %a (%s); check its rights", error.filename, error.strerror)
 
 
-def _source(path: str, sidecars: Sequence[Path], refuse: Iterable[str]) -> Source | None:
+def _source(path: str, sidecars: tuple[str, ...], refuse: Iterable[str]) -> Source | None:
     try:
-        status = Path(path).stat()
+        status = os.stat(path)
         path.encode()
     except OSError as error:
         _warn(error)
@@ -130,6 +152,7 @@ def _source(path: str, sidecars: Sequence[Path], refuse: Iterable[str]) -> Sourc
     except UnicodeEncodeError:
         _LOG.warning("left out %a: its name is not UTF-8; rename the file", path)
         return None
-    refused = any(fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(Path(path).name, pattern) for pattern in refuse)
+    name = os.path.basename(path)
+    refused = any(fnmatch.fnmatch(path, pattern) or fnmatch.fnmatch(name, pattern) for pattern in refuse)
     consent = "refused" if refused else "unstated"
-    return Source(path, status.st_size, status.st_mtime_ns // 1000, tuple(map(str, sidecars)), consent)
+    return Source(path, status.st_size, status.st_mtime_ns // 1000, sidecars, consent)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import TranscriptionError
@@ -12,7 +14,6 @@ from features.transcripts.subtitles import parse_subtitles, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from features.records import Utterance
 
@@ -34,33 +35,46 @@ def find_sidecars(path: Path) -> tuple[Path, ...]:
         Their paths, sorted; none where the folder cannot be read.
     """
     try:
-        files = list(path.parent.iterdir())
+        files = [str(file) for file in path.parent.iterdir()]
     except OSError:
         return ()
-    return group_sidecars(files).get(path.with_suffix(""), ())
+    return tuple(map(Path, group_sidecars(files).get(stem_of(str(path)), ())))
 
 
-def group_sidecars(files: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
+def stem_of(path: str) -> str:
+    """A path without its suffix: what a media and its subtitle files share."""
+    return os.path.splitext(path)[0]  # noqa: PTH122 - a listing may hold a million; a Path for each takes minutes
+
+
+def group_sidecars(files: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Subtitle files by the media that they stand beside, for a whole listing at once.
 
     Args:
-        files: All files of one or more folders.
+        files: Paths of all files of one or more folders.
 
     Returns:
         For a media's path without its suffix, its subtitle files, sorted. `talk.en.srt` belongs to `talk.mp4`
         unless there is a `talk.en.mp4`.
     """
-    files = list(files)
-    subtitles = sorted(file for file in files if file.suffix.lower() in SIDECAR_SUFFIXES)
-    others = {file.with_suffix("") for file in files if file.suffix.lower() not in SIDECAR_SUFFIXES}
-    groups: defaultdict[Path, list[Path]] = defaultdict(list)
-    for subtitle in subtitles:
-        stem = subtitle.with_suffix("")
+    subtitles, others = [], set()
+    for file in files:
+        if is_sidecar(file):
+            subtitles.append(file)
+        else:
+            others.add(stem_of(file))
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for subtitle in sorted(subtitles):
+        stem = stem_of(subtitle)
         groups[stem].append(subtitle)
-        shorter = _without_language(stem)
-        if shorter is not None and stem not in others:
+        shorter = _LANGUAGE_SUFFIX.sub("", stem)
+        if shorter != stem and not shorter.endswith(os.sep) and stem not in others:
             groups[shorter].append(subtitle)
     return {stem: tuple(group) for stem, group in groups.items()}
+
+
+def is_sidecar(path: str) -> bool:
+    """Whether a file's name is one of a subtitle file."""
+    return path[-4:].lower() in SIDECAR_SUFFIXES
 
 
 def read_sidecar(path: Path) -> tuple[Utterance, ...]:
@@ -97,9 +111,3 @@ def read_sidecars(
             problems.append((path, error))
     utterances.sort(key=lambda utterance: (utterance.start_us, utterance.end_us))
     return tuple(utterances), tuple(problems)
-
-
-def _without_language(stem: Path) -> Path | None:
-    """`folder/talk` of `folder/talk.en`, or None where the name states no language."""
-    shorter = _LANGUAGE_SUFFIX.sub("", stem.name)
-    return stem.with_name(shorter) if shorter and shorter != stem.name else None
