@@ -1,4 +1,4 @@
-# make env | demo | test | check | bench | evidence. Needs Python 3.11 alone; everything else goes into .venv.
+# make env | demo | test | check | bench | chaos | evidence. Needs Python 3.11 alone; everything else goes into .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(WANTED)
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: env demo test check bench evidence clean
+.PHONY: env demo test check bench chaos evidence clean
 
 env: $(STAMP)
 
@@ -32,6 +32,9 @@ check: env
 
 bench: env
 	$(BIN)/python -m tests.benchmarks.ingest
+
+chaos: env
+	$(BIN)/python -m tests.whole.chaos
 
 evidence: env
 	$(BIN)/python -m tests.benchmarks.evidence

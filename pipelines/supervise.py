@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import StoreError, TriptychError
+from pipelines.wave_process import WORKER_DIED
 from pipelines.waves import HEARTBEAT, Summary, Wave
 
 if TYPE_CHECKING:
@@ -151,6 +152,10 @@ def _ended(folder: Path, returncode: int, stalled: bool, stall_seconds: int) -> 
     if stalled:
         return _Ended(None, f"no sign of life for {stall_seconds} s")
     how = f"killed by signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
+    if returncode == WORKER_DIED:
+        how = "a worker process died"
+    if returncode in (WORKER_DIED, -signal.SIGKILL):  # the others' words about broken connections tell nothing
+        return _Ended(None, how)
     tail = (folder / "log").read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:].strip()
     return _Ended(None, f"{how}; its last words: {tail.splitlines()[-1]}" if tail else how, tail)
 

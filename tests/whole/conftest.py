@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.whole.site import Reference, make_reference
+
 TRIPTYCH = str(Path(sys.executable).with_name("triptych"))
 
 
@@ -60,3 +62,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 def demo(shell: Shell) -> str:
     """What `triptych demo triptych-demo` printed; its store is `triptych-demo/store`."""
     return shell.triptych("demo", "triptych-demo").stdout
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """Clips for runs under faults, and what a night in peace makes of them."""
+    return make_reference(tmp_path_factory.mktemp("reference"))
