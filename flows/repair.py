@@ -175,11 +175,14 @@ class Repair:
             done = [damage for damage in damages if damage.table in targets and damage.batch_id in some]
             try:
                 with progress(f"make again: {named}", len(some)):
-                    self._summary = self._summary.plus(self._run_wave(wave, self._config_of(stage)))
+                    summary = self._run_wave(wave, self._config_of(stage))
             except TriptychError as error:
                 yield f"{named}: cannot be made again: {error}", done
                 continue
-            yield f"{named}: made again as generation {wave.generation}", done
+            self._summary = self._summary.plus(summary)
+            lost = stage == "repair" and summary.num_failures
+            note = "; not all of it: see triptych failures; what was computed from the lost rows stays" if lost else ""
+            yield f"{named}: made again as generation {wave.generation}{note}", done
 
     def _config_of(self, stage: str) -> RunConfig:
         options = {item.name: getattr(self._config, item.name) for item in dataclasses.fields(RunConfig)}
