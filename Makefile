@@ -32,6 +32,8 @@ check: env
 
 bench: env
 	$(BIN)/python -m tests.benchmarks.ingest
+	$(BIN)/python -m tests.benchmarks.reading
+	$(BIN)/python -m tests.benchmarks.codecs
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos

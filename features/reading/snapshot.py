@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deltalake import DeltaTable
+
+_LARGE_BYTES = 4 << 20
 
 AsOf = datetime | dict[str, int] | None
 """The newest version of each table; that of a time; or the versions named, the newest where one is not."""
@@ -68,6 +71,8 @@ class Snapshot:
                 "open the features again, or see what can be done: triptych verify"
             )
             raise StoreError(message) from error
+        if rows.nbytes > _LARGE_BYTES:
+            pa.default_memory_pool().release_unused()  # else each thread keeps the most that it ever needed
         there = [
             rows[field.name] if field.name in rows.schema.names else pa.nulls(rows.num_rows, field.type)
             for field in schema
@@ -101,13 +106,16 @@ def take_snapshot(store: Store, tables: Iterable[str], as_of: AsOf = None) -> Sn
 def _rows_of(file: pq.ParquetFile, columns: Sequence[str], media_id: str | None) -> pa.Table:
     if media_id is None:
         return file.read(columns=columns, use_threads=False)
-    is_own = pc.equal(file.read(columns=["media_id"], use_threads=False)["media_id"], media_id)
+    if file.num_row_groups == 1:
+        with_id = file.read(columns=list({"media_id", *columns}), use_threads=False)
+        return with_id.filter(pc.equal(with_id["media_id"], media_id)).select(columns)
+    ids = file.read(columns=["media_id"], use_threads=False)["media_id"]
+    is_own = np.asarray(pc.equal(ids, media_id).to_numpy(), np.bool_)
     sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
-    starts = [sum(sizes[:index]) for index in range(len(sizes))]
-    groups = [index for index, start in enumerate(starts) if pc.any(is_own.slice(start, sizes[index])).as_py()]
-    masks = [is_own.slice(starts[index], sizes[index]) for index in groups]
-    rows = file.read_row_groups(groups, columns=columns, use_threads=False)
-    return rows.filter(pa.chunked_array([chunk for mask in masks for chunk in mask.chunks], pa.bool_()))
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    groups = np.unique(group[is_own])
+    rows = file.read_row_groups(groups.tolist(), columns=columns, use_threads=False)
+    return rows.filter(pa.array(is_own[np.isin(group, groups)]))
 
 
 def _handle(store: Store, table: str, as_of: AsOf) -> DeltaTable | None:
