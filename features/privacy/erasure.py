@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.schema import BATCH_ID, schema_of
-from features.store.cleansing import Cleanser, erase_rows, new_groups, traces
+from features.schema import BATCH_ID
+from features.store.cleansing import Cleanser, erase_rows, key_rows, new_groups, traces
 from features.store.files import checksum_in_name
 from features.store.index import forget_index
 from features.store.leases import live_leases
 from features.store.plan import unfinished_batches
-from features.store.read import read_committed, read_table
 from features.store.tombstones import KEY_COLUMNS, Place, add_tombstones, if_forgotten, read_tombstones
 
 if TYPE_CHECKING:
@@ -92,17 +91,17 @@ class Trace(NamedTuple):
 
 def plan_erasure(store: Store, media_ids: Collection[str]) -> ErasurePlan:
     """Look up what forgetting these media will do; nothing is written."""
-    media = read_table(store, "media", columns=["media_id", "name"]).to_pylist()
-    named = tuple(Named(r["media_id"], r["name"], r[BATCH_ID]) for r in media if r["media_id"] in media_ids)
+    media = _of_media(key_rows(store, "media", None, ["media_id", "name"]), media_ids).to_pylist()
+    named = tuple(sorted(Named(row["media_id"], row["name"], row[BATCH_ID]) for row in media))
     places = _places(store, media_ids)
     tombstones = if_forgotten(store, places)
     living = _living(store, tombstones)
     rows: dict[str, int] = {}
     batches: set[str] = set()
     for table in _tables(store):
-        for batch_id, count in _count(store, table, tombstones, living).items():
-            rows[table] = rows.get(table, 0) + count
-            batches.add(batch_id)
+        gone, touched = _touched(store, table, tombstones, living)
+        rows |= {table: gone} if gone else {}
+        batches |= touched
     return ErasurePlan(named, places, rows, tuple(sorted(batches)))
 
 
@@ -130,7 +129,8 @@ def complete_erasure(store: Store, run_id: str) -> Erased:
     for table in _tables(store):
         groups = _groups(store, table, tombstones)
         cleanser = Cleanser(store, table, tombstones, run_id, living=living, groups=groups)
-        count = erase_rows(store, table, _batches(store, table, tombstones), cleanser)
+        _, touched = _touched(store, table, tombstones, living)
+        count = erase_rows(store, table, touched, cleanser) if touched else 0
         if count:
             rows[table] = count
     doomed, waiting = _doomed(store, tombstones, living)
@@ -171,25 +171,22 @@ def _tables(store: Store) -> list[str]:
     return sorted(tables, key=lambda table: (_LAST.index(table) if table in _LAST else -1, table))
 
 
-def _batches(store: Store, table: str, tombstones: Tombstones) -> frozenset[str]:
-    """Batches of a table in which there may be rows of what was forgotten."""
-    batches = store.batches(table)
+def _suspected(store: Store, table: str, tombstones: Tombstones) -> frozenset[str] | None:
+    """Batches of a table in which there may be rows of what was forgotten; None for all."""
     if table in _WHOLE or table.startswith("splits/"):
-        return batches
-    return batches & (tombstones.batches | frozenset(unfinished_batches(store)))
+        return None
+    return tombstones.batches | frozenset(unfinished_batches(store))
 
 
 def _places(store: Store, media_ids: Collection[str]) -> tuple[Place, ...]:
     """Batches with rows of media, and the sources there that held their bytes."""
     found: dict[tuple[str, str], set[str]] = {}
     for table in ("media", "source_results", "failures"):
-        columns = ["media_id", "uri"]
-        for row in _of_media(read_committed(store, table, columns=columns), media_ids).to_pylist():
+        for row in _of_media(key_rows(store, table, None, ["media_id", "uri"]), media_ids).to_pylist():
             found.setdefault((row[BATCH_ID], row["media_id"]), set()).add(row["uri"])
-    batches = sorted({batch_id for batch_id, _ in found})
-    columns = ["uri", "size_bytes", "mtime_us"]
+    batches = {batch_id for batch_id, _ in found}
     sources: dict[tuple[str, str], list[tuple[int | None, int | None]]] = {}
-    for row in read_committed(store, "sources", batch_ids=batches, columns=columns).to_pylist():
+    for row in key_rows(store, "sources", batches, ["uri", "size_bytes", "mtime_us"]).to_pylist():
         sources.setdefault((row[BATCH_ID], row["uri"]), []).append((row["size_bytes"], row["mtime_us"]))
     places = [
         Place(media_id, batch_id, uri, *stated)
@@ -204,7 +201,7 @@ def _places(store: Store, media_ids: Collection[str]) -> tuple[Place, ...]:
 def _unfinished(store: Store, media_ids: Collection[str]) -> Iterator[Place]:
     """Batches that a killed ingest left half committed."""
     for table in _BASE:
-        rows = read_committed(store, table, batch_ids=unfinished_batches(store), columns=["media_id"])
+        rows = key_rows(store, table, unfinished_batches(store), ["media_id"])
         for row in _of_media(rows, media_ids).to_pylist():
             yield Place(row["media_id"], row[BATCH_ID])
 
@@ -217,26 +214,24 @@ def _living(store: Store, tombstones: Tombstones) -> frozenset[str]:
     """Of the places where forgotten bytes lay, those that other media hold."""
     living: set[str] = set()
     for table in ("media", "source_results"):
-        for row in read_committed(store, table, columns=["media_id", "uri"]).to_pylist():
-            if row["media_id"] is not None and row["media_id"] not in tombstones.media_ids:
-                living.add(row["uri"])
+        rows = key_rows(store, table, None, ["media_id", "uri"])
+        others = rows.filter(pa.array(rows["media_id"].is_valid().to_numpy() & ~tombstones.gone(rows)))
+        living.update(others["uri"].to_pylist())
     return frozenset(uri for uri in living if uri is not None and tombstones.uri_hash(uri) in tombstones.uris)
 
 
-def _count(store: Store, table: str, tombstones: Tombstones, living: Collection[str]) -> dict[str, int]:
-    """Rows that will go or change, by batch."""
-    columns = [name for name in KEY_COLUMNS if name in schema_of(table).names]
-    rows = read_committed(store, table, batch_ids=_batches(store, table, tombstones), columns=columns)
+def _touched(store: Store, table: str, tombstones: Tombstones, living: Collection[str]) -> tuple[int, frozenset[str]]:
+    """How many rows have to go, and batches with rows that go or change."""
+    rows = key_rows(store, table, _suspected(store, table, tombstones), KEY_COLUMNS)
     going = tombstones.gone(rows, living)
-    touched = rows.filter(pa.array(going | tombstones.points(rows)))[BATCH_ID].to_pylist()
-    gone = rows.filter(pa.array(going))[BATCH_ID].to_pylist()
-    return {batch_id: gone.count(batch_id) for batch_id in sorted(set(touched))}
+    touched = rows.filter(pa.array(going | tombstones.points(rows)))[BATCH_ID]
+    return int(going.sum()), frozenset(touched.to_pylist())
 
 
 def _groups(store: Store, table: str, tombstones: Tombstones) -> dict[str, str]:
     if not table.startswith("splits/"):
         return {}
-    return new_groups(read_committed(store, table, columns=["group_id", "media_id"]), tombstones)
+    return new_groups(key_rows(store, table, None, ["group_id", "media_id"]), tombstones)
 
 
 def _doomed(store: Store, tombstones: Tombstones, living: Collection[str]) -> tuple[list[Path], tuple[str, ...]]:

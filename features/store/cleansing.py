@@ -7,10 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from features.errors import StoreError
-from features.schema import data_schema_of
+from features.schema import BATCH_ID, data_schema_of, schema_of
 from features.store.commit import Settled, commit_files, live_files
 from features.store.files import BatchWriter, reason_of
 from features.store.lineage import Lineage, carried, code_version
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from features.store.tombstones import Tombstones
 
 STAGE = "forget"
+_FILE = "__filename"
 
 
 class Cleanser:
@@ -108,6 +110,31 @@ def traces(path: Path, tombstones: Tombstones, living: Collection[str] | None = 
         names = [name for name in KEY_COLUMNS if name in file.schema_arrow.names]
         rows = file.read(columns=names) if names else None
     return rows is not None and bool(tombstones.gone(rows, living).any() or tombstones.points(rows).any())
+
+
+def key_rows(store: Store, table: str, batch_ids: Collection[str] | None, columns: Sequence[str]) -> pa.Table:
+    """Some of `KEY_COLUMNS` and `batch_id` of live rows, whether their batch is whole or not; many files at once.
+
+    Raises:
+        StoreError: A file is missing or damaged.
+    """
+    types = schema_of(table)
+    schema = pa.schema([types.field(name) for name in columns if name in types.names])
+    live = store.files(table).select(["path", BATCH_ID]).to_pylist() if store.has(table) else []
+    folder = store.table_path(table)
+    batch_of = {
+        str(folder / row["path"]): row[BATCH_ID] for row in live if batch_ids is None or row[BATCH_ID] in batch_ids
+    }
+    if not batch_of:
+        return schema.append(types.field(BATCH_ID)).empty_table()
+    try:
+        dataset = ds.dataset(list(batch_of), schema=schema, format="parquet")
+        rows = dataset.to_table(columns=[*schema.names, _FILE])
+    except (OSError, pa.ArrowException) as error:
+        message = f"cannot read table {table!r} in {store.root!r} ({reason_of(error)}); see what can be done: verify"
+        raise StoreError(message) from error
+    batches = pa.array([batch_of[path] for path in rows[_FILE].to_pylist()], pa.string())
+    return rows.drop_columns([_FILE]).append_column(types.field(BATCH_ID), batches)
 
 
 def erase_rows(store: Store, table: str, batch_ids: Collection[str], cleanser: Cleanser) -> int:

@@ -97,7 +97,7 @@ def maintain(
     dry_run: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Upkeep:
-    """Merge, sweep, checkpoint and clean all tables.
+    """Complete what was to be forgotten; merge, sweep, checkpoint and clean all tables.
 
     Args:
         store: The store.
@@ -111,6 +111,8 @@ def maintain(
     Raises:
         ConfigError, StoreError: As of `check_retention`; a log is damaged; the disk is full or may not be written.
     """
+    from features.privacy.erasure import complete_erasure
+
     if not dry_run:
         check_retention(store, retention_hours, force=force)
     made: list[TableUpkeep] = []
@@ -118,6 +120,7 @@ def maintain(
     with Leases(store, run_id) as leases:
         if not dry_run:
             leases.take([_LEASE])  # so that another does not sweep what this one is writing
+            complete_erasure(store, run_id)
         for table in store.tables():
             on_progress(table)
             upkeep, told = _maintain_table(store, table, run_id, retention_hours, dry_run)
