@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from features.errors import ModelError, TriptychError
 from features.extractors.registry import extractor_names, get_extractor, ordered
 from features.store.commit import generation_of
+from features.store.leases import Leases
 from features.store.lineage import Lineage, code_version
 from features.store.models import find_model
 from features.store.plan import waves
@@ -17,6 +18,7 @@ from features.store.salvage import drop_files, keep_statements, live_of, rebuild
 from flows import stages
 from flows.console import progress
 from pipelines import supervise
+from pipelines.leasing import lease_names
 from pipelines.options import ExtractConfig, RunConfig
 from pipelines.reading import extract_stage, score_stage
 from pipelines.waves import Summary, Wave
@@ -174,7 +176,10 @@ class Repair:
             named = f"{', '.join(targets)}  {len(some)} batches ({', '.join(some)})"
             done = [damage for damage in damages if damage.table in targets and damage.batch_id in some]
             try:
-                with progress(f"make again: {named}", len(some)):
+                with progress(f"make again: {named}", len(some)), Leases(self._store, self._run_id) as leases:
+                    leases.take(
+                        name for batch_id in some for name in lease_names(wave, batch_id)
+                    )  # for maintain to see
                     summary = self._run_wave(wave, self._config_of(stage))
             except TriptychError as error:
                 yield f"{named}: cannot be made again: {error}", done

@@ -55,7 +55,7 @@ def leased(
             choice = _choose(plan(), leases, done)
             if choice.wave is not None:
                 yield choice.wave
-                done.update(name for batch_id in choice.wave.batch_ids for name in _names(choice.wave, batch_id))
+                done.update(name for batch_id in choice.wave.batch_ids for name in lease_names(choice.wave, batch_id))
                 leases.release()
                 continue
             if not choice.busy:
@@ -73,7 +73,7 @@ def _choose(waves: Iterable[Wave], leases: Leases, done: Collection[str]) -> _Ch
     for wave in waves:
         free = []
         for batch_id in wave.batch_ids:
-            names = [name for name in _names(wave, batch_id) if name not in done]
+            names = [name for name in lease_names(wave, batch_id) if name not in done]
             lease = leases.take(names) if names else None
             if lease is not None:
                 busy[batch_id] = lease
@@ -84,8 +84,8 @@ def _choose(waves: Iterable[Wave], leases: Leases, done: Collection[str]) -> _Ch
     return _Choice(None, busy)
 
 
-def _names(wave: Wave, batch_id: str) -> list[str]:
-    """A lease a target and batch."""
+def lease_names(wave: Wave, batch_id: str) -> list[str]:
+    """Names of the leases of a batch of a wave: one a target."""
     targets = [f"{wave.stage}-{target}" for target in wave.targets] or [wave.stage]
     return [f"{target}.{batch_id}" for target in targets]
 
