@@ -12,7 +12,7 @@ from features.extractors.engine import extract_media
 from features.extractors.registry import get_extractor
 from features.fusion.scoring import score_segments
 from features.identity import media_id_of_file, media_id_of_parts
-from features.media.decode import DecodeOptions, decode_media, with_text
+from features.media.decode import DecodeOptions, decode_media, end_of, with_text
 from features.media.loose import read_loose
 from features.records import FeatureRow, MediaRows, Utterance
 from features.store.rows import feature_rows, table_of, transcript_rows
@@ -53,8 +53,9 @@ def read_given(files: Sequence[Path], options: DecodeOptions | None = None) -> G
             raise ConfigError(message)
     options = options or DecodeOptions()
     if len(files) == 1 and files[0].suffix.lower() not in IMAGE_SUFFIXES | SOUND_SUFFIXES | TEXT_SUFFIXES:
-        utterances, _ = read_sidecars(find_sidecars(files[0]))
-        return Given(files[0].name, media_id_of_file(files[0]), with_text(decode_media(files[0], options), utterances))
+        decoded = decode_media(files[0], options)
+        utterances, _ = read_sidecars(find_sidecars(files[0]), media=files[0], end_us=end_of(decoded))
+        return Given(files[0].name, media_id_of_file(files[0]), with_text(decoded, utterances))
     image = _only(files, IMAGE_SUFFIXES, "image")
     sound = _only(files, SOUND_SUFFIXES, "sound")
     text = _only(files, TEXT_SUFFIXES, "text")

@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from features.errors import MediaError, TriptychError
 from features.identity import fingerprint, media_id_of_file
-from features.media.decode import DecodeOptions, decode_media, with_text
+from features.media.decode import DecodeOptions, decode_media, end_of, with_text
 from features.privacy.erasure import complete_erasure
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.commit import live_files
@@ -210,7 +210,8 @@ def _decode(
         raise MediaError(message)
     decoded = decode_media(path, options, on_progress=beat)
     _check_unchanged(source)
-    utterances, problems = read_sidecars([Path(sidecar) for sidecar in source.sidecars])
+    sidecars = [Path(sidecar) for sidecar in source.sidecars]
+    utterances, problems = read_sidecars(sidecars, media=path, end_us=end_of(decoded))
     for sidecar, error in problems:
         outcomes.failures.append(Failure(STAGE, media_id, str(sidecar), type(error).__name__, str(error)))
     return with_text(decoded, utterances)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from features.schema import BATCH_ID
 from features.store.models import model_folder
 from features.store.read import read_committed, read_table
+from features.transcripts.choice import source_rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,9 +113,4 @@ def best_sources(transcripts: pa.Table) -> dict[str, str]:
     pairs = zip(transcripts["media_id"].to_pylist(), transcripts["source"].to_pylist(), strict=True)
     for media_id, source in pairs:
         by_media.setdefault(media_id, set()).add(source)
-    return {media_id: min(sources, key=_source_rank) for media_id, sources in by_media.items()}
-
-
-def _source_rank(source: str) -> tuple[int, str]:
-    order = ("subtitle", "sidecar")
-    return order.index(source) if source in order else len(order), source
+    return {media_id: min(sources, key=source_rank) for media_id, sources in by_media.items()}

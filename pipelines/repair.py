@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from features.errors import TriptychError
 from features.identity import fingerprint, media_id_of_file
-from features.media.decode import DecodeOptions, decode_media, with_text
+from features.media.decode import DecodeOptions, decode_media, end_of, with_text
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.alignment import BASE_TABLES, forgotten_media
 from features.store.files import BatchWriter
@@ -243,8 +243,9 @@ _HAS = ("has_video", "has_audio", "has_text")
 
 
 def _decode(source: Source, options: DecodeOptions, beat: Callable[[], None]) -> DecodedMedia:
-    decoded = decode_media(Path(source.uri), options, on_progress=beat)
-    utterances, _ = read_sidecars([Path(sidecar) for sidecar in source.sidecars])
+    path = Path(source.uri)
+    decoded = decode_media(path, options, on_progress=beat)
+    utterances, _ = read_sidecars([Path(sidecar) for sidecar in source.sidecars], media=path, end_us=end_of(decoded))
     return with_text(decoded, utterances)
 
 

@@ -90,6 +90,12 @@ def decode_media(
         return decoded
 
 
+def end_of(decoded: DecodedMedia) -> int | None:
+    """Where the pictures and the sound of a media end, and its text at the latest; None without both."""
+    info = decoded.info
+    return info.duration_us if info.has_video or info.has_audio else None
+
+
 def with_text(decoded: DecodedMedia, utterances: Sequence[Utterance]) -> DecodedMedia:
     """A media with more text, as of its sidecars: text by start, `has_text` and the duration as they then are."""
     once = dict.fromkeys((*decoded.utterances, *utterances))  # the same words in a .srt and a .vtt are one utterance

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.transcripts.choice import source_rank
+
 if TYPE_CHECKING:
     from features.reading.snapshot import Snapshot
     from features.store.store import Store
 
 _COLUMNS = ("media_id", "start_us", "end_us", "source")
-_BEST_FIRST = ("subtitle", "sidecar")
 
 
 def text_tables(store: Store) -> list[str]:
@@ -37,6 +38,6 @@ def best_text_of(snapshot: Snapshot, batch_id: str, media_id: str | None = None)
     return rows.filter(pc.equal(rows["source"], pa.chunked_array([wanted])))
 
 
-def _rank(pair: tuple[str, str]) -> tuple[str, int, str]:
+def _rank(pair: tuple[str, str]) -> tuple[str, tuple[object, ...]]:
     media_id, source = pair
-    return media_id, _BEST_FIRST.index(source) if source in _BEST_FIRST else len(_BEST_FIRST), source
+    return media_id, source_rank(source)

@@ -18,6 +18,12 @@ _CODES = (
     "som:so spa:es srp:sr sun:su swa:sw swe:sv tam:ta tel:te tgk:tg tgl:tl tha:th tib:bo bod:bo tir:ti tuk:tk "
     "tur:tr uig:ug ukr:uk urd:ur uzb:uz vie:vi wel:cy cym:cy wol:wo xho:xh yid:yi yor:yo zul:zu"
 )
+_ENGLISH_NAMES = (
+    "english:en chinese:zh german:de spanish:es russian:ru korean:ko french:fr japanese:ja portuguese:pt turkish:tr "
+    "polish:pl dutch:nl arabic:ar swedish:sv italian:it indonesian:id hindi:hi finnish:fi vietnamese:vi hebrew:he "
+    "ukrainian:uk greek:el czech:cs romanian:ro danish:da hungarian:hu norwegian:no thai:th"
+)
+_NAMES = dict(pair.split(":") for pair in _ENGLISH_NAMES.split())
 _SHORT = dict(pair.split(":") for pair in _CODES.split())
 
 
@@ -36,4 +42,16 @@ def language_tag(code: str | None) -> str | None:
     language = language.lower()
     if language in _UNKNOWN:
         return None
-    return "-".join([_SHORT.get(language, language), *subtags])
+    return "-".join([_SHORT.get(language, language), *map(_subtag, subtags)])
+
+
+def language_named(name: str | None) -> str | None:
+    """BCP 47 tag of a language's code, or of its English name as recognisers write it (`english`)."""
+    return language_tag(_NAMES.get(name.strip().lower(), name.strip())) if name else None
+
+
+def _subtag(subtag: str) -> str:
+    """A subtag in its usual case: `US`, `Hant`, `1996`."""
+    if len(subtag) == 2:
+        return subtag.upper()
+    return subtag.title() if len(subtag) == 4 else subtag.lower()

@@ -1,71 +1,42 @@
-"""SubRip and WebVTT as people write them: any encoding, odd breaks, tags, cues that make no sense."""
+"""SubRip, WebVTT and ASS as people write them: odd breaks, tags, cues that make no sense; told apart by content."""
 
 from __future__ import annotations
 
-import codecs
-import html
+import itertools
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from features.errors import TranscriptionError
-from features.identity import MICROSECONDS
-from features.records import Utterance
+from features.transcripts.cues import Cue, utterances_of
+from features.transcripts.encoding import decode_text, read_text
+from features.transcripts.styles import plain_ass, plain_text, speaker_of, time_us, voices_of, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-_TIMING = re.compile(
-    r"^\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?\s*-{1,2}>\s*"
-    r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
+    from features.records import Utterance
+
+__all__ = ["cues_of_text", "decode_text", "parse_subtitles", "plain_text", "read_text", "speaker_of"]
+
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
+_TIMING = re.compile(rf"^\s*{_TIME}\s*-{{1,2}}>\s*{_TIME}")
+_ARROW = re.compile(r"^\s*\d.*-->")  # a timing, perhaps a broken one
+_ASS_TIME = re.compile(_TIME)
+_ASS_LINE = re.compile(r"^\s*(Format|Dialogue)\s*:\s*(.*)$", re.IGNORECASE)
+_ASS_FIELDS = ("layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text")
+_ASS_START = re.compile(
+    r"^\s*(?:\[Script Info\]|\[Events\]|\[V4\+? Styles\])|^Dialogue\s*:", re.IGNORECASE | re.MULTILINE
 )
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
-_TAG = re.compile(r"</?(?:[A-Za-z][^<>]*|\d[\d:.]*)?>")
-_OVERRIDE = re.compile(r"\{\\[^{}]*\}")
-_BREAK = re.compile(r"\\[Nnh]")
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_LOOK_BYTES = 4096
-
-
-class _Cue(NamedTuple):
-    start_us: int
-    end_us: int
-    lines: tuple[str, ...]
-
-
-def read_text(path: Path) -> str:
-    """Text of a file in UTF-8, UTF-16 (with or without a mark), or else Windows-1252.
-
-    Raises:
-        TranscriptionError: The file cannot be read.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {str(path)!r} ({error.strerror or error}); check that it exists and may be read"
-        raise TranscriptionError(message) from error
-    return decode_text(content)
-
-
-def decode_text(content: bytes) -> str:
-    """Text of bytes in UTF-8, UTF-16 (with or without a mark), or else Windows-1252."""
-    encoding = _encoding_of(content)
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
+_STAMPED = re.compile(r"<\d[\d:]*\.\d+>")
 
 
 def parse_subtitles(
     content: str, *, name: str, source: str = "sidecar", language: str | None = None
 ) -> tuple[Utterance, ...]:
-    """Utterances of a SubRip or WebVTT text.
+    """Utterances of a SubRip, WebVTT or ASS text.
 
-    Tags, styles and positions are stripped; cues without text, or that end before they start, are skipped.
+    Tags, styles and positions are stripped; cues without text are skipped. One that ends before it starts lasts to the
+    next.
 
     Args:
         content: The whole text, whatever its line ends.
@@ -79,41 +50,28 @@ def parse_subtitles(
     Raises:
         TranscriptionError: There is no usable cue in it.
     """
-    utterances = []
-    for cue in _cues(_lines_of(content)):
-        raw = "\n".join(cue.lines)
-        text = plain_text(raw)
-        if text and cue.end_us > cue.start_us:
-            utterances.append(Utterance(cue.start_us, cue.end_us, text, source, language, speaker_of(raw)))
+    lines = _lines_of(content)
+    if lines[0].lstrip().startswith("WEBVTT"):
+        cues = _vtt_cues(lines)
+    elif _ASS_START.search(content) and not any(map(_TIMING.match, lines)):
+        cues = _ass_cues(lines)
+    else:
+        cues = _srt_cues(lines)
+    utterances = utterances_of(cues, source, language)
     if not utterances:
-        message = f"no usable cue in {name!r}; check that it is a SubRip (.srt) or WebVTT (.vtt) text, or remove it"
+        message = (
+            f"no usable cue in {name!r}; check that it is a SubRip (.srt), WebVTT (.vtt) or ASS (.ass, .ssa) text, "
+            "or remove it"
+        )
         raise TranscriptionError(message)
-    return tuple(sorted(dict.fromkeys(utterances), key=lambda utterance: (utterance.start_us, utterance.end_us)))
+    return utterances
 
 
-def plain_text(raw: str) -> str:
-    """Words of a cue: without tags, styles, entities and line breaks."""
-    text = _TAG.sub("", _OVERRIDE.sub("", _BREAK.sub(" ", raw)))
-    text = html.unescape(text).replace("\u200e", "").replace("\u200f", "").replace("\ufeff", "")
-    return " ".join(text.split())
-
-
-def speaker_of(raw: str) -> str | None:
-    """Who speaks a cue, where a WebVTT voice tag says so."""
-    found = _VOICE.search(raw)
-    return plain_text(found[1]) or None if found else None
-
-
-def _encoding_of(content: bytes) -> str:
-    for mark, encoding in _BOMS:
-        if content.startswith(mark):
-            return encoding
-    start = content[:_LOOK_BYTES]
-    if start[1::2].count(0) > len(start) // 4:
-        return "utf-16-le"
-    if start[::2].count(0) > len(start) // 4:
-        return "utf-16-be"
-    return "utf-8"
+def cues_of_text(start_us: int, end_us: int, lines: Sequence[str]) -> Iterator[Cue]:
+    """A cue of SubRip or WebVTT as it stands in the file, by who says it."""
+    words = words_of("\n".join(line for line in lines if _STAMPED.search(line)), start_us, end_us)
+    for speaker, raw in voices_of("\n".join(lines)):
+        yield Cue(start_us, end_us, tuple(map(plain_text, raw.split("\n"))), speaker, words)
 
 
 def _lines_of(content: str) -> list[str]:
@@ -121,28 +79,51 @@ def _lines_of(content: str) -> list[str]:
     return unified.split("\n")
 
 
-def _cues(lines: Sequence[str]) -> Iterator[_Cue]:
-    position = 0
-    while position < len(lines):
-        timing = _TIMING.match(lines[position])
-        position += 1
-        if timing is None:
+def _vtt_cues(lines: Sequence[str]) -> Iterator[Cue]:
+    """Cues end at an empty line; what follows up to the next timing is a NOTE, a STYLE, a REGION or a name."""
+    for start_us, end_us, text in _timed(lines):
+        yield from cues_of_text(start_us, end_us, text[: text.index("")] if "" in text else text)
+
+
+def _srt_cues(lines: Sequence[str]) -> Iterator[Cue]:
+    """Cues last to the next timing, over empty lines too."""
+    for start_us, end_us, text in _timed(lines):
+        yield from cues_of_text(start_us, end_us, [line for line in text if line.strip()])
+
+
+def _timed(lines: Sequence[str]) -> Iterator[tuple[int, int, list[str]]]:
+    """Start, end and all lines up to the next timing, without the number that stands before it."""
+    arrows = [index for index, line in enumerate(lines) if _ARROW.match(line)]
+    for index, after in itertools.zip_longest(arrows, arrows[1:]):
+        timing = _TIMING.match(lines[index])
+        if timing is not None:
+            text = list(lines[index + 1 : after])
+            times = timing.groups()
+            yield time_us(times[:4]), time_us(times[4:]), text if after is None else _without_number(text)
+
+
+def _without_number(text: list[str]) -> list[str]:
+    """Lines before a timing without its number: a last line of digits right before it, or after an empty line."""
+    end = len(text)
+    while end and not text[end - 1].strip():
+        end -= 1
+    alone = end == len(text) or (end > 1 and not text[end - 2].strip())
+    return text[: end - 1] if end and alone and text[end - 1].strip().isdigit() else text
+
+
+def _ass_cues(lines: Sequence[str]) -> Iterator[Cue]:
+    """Events that are said: `Dialogue` lines, their fields as the last `Format` line before them names them."""
+    fields: Sequence[str] = _ASS_FIELDS
+    for line in lines:
+        found = _ASS_LINE.match(line)
+        if found is None:
             continue
-        begin = position
-        while position < len(lines) and lines[position].strip() and not _TIMING.match(lines[position]):
-            position += 1
-        text = lines[begin:position]
-        if _runs_into_next(lines, position) and text and text[-1].strip().isdigit():
-            text = text[:-1]
-        yield _Cue(_time_us(timing.groups()[:4]), _time_us(timing.groups()[4:]), tuple(text))
-
-
-def _runs_into_next(lines: Sequence[str], position: int) -> bool:
-    """Whether the blank line before the next cue is missing, so that its index looks like text."""
-    return position < len(lines) and bool(lines[position].strip())
-
-
-def _time_us(parts: Sequence[str | None]) -> int:
-    hours, minutes, seconds, fraction = (part or "0" for part in parts)
-    whole = (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
-    return whole * MICROSECONDS + int(fraction[:6].ljust(6, "0"))
+        if found[1].lower() == "format":
+            named = [field.strip().lower() for field in found[2].split(",")]
+            fields = named if {"start", "end", "text"} <= set(named) else fields
+            continue
+        event = dict(zip(fields, found[2].split(",", len(fields) - 1), strict=False))
+        start, end = (_ASS_TIME.search(event.get(field, "")) for field in ("start", "end"))
+        if start and end and "text" in event:
+            speaker = event.get("name", event.get("actor", "")).strip() or None
+            yield Cue(time_us(start.groups()), time_us(end.groups()), (plain_ass(event["text"]),), speaker)

@@ -21,7 +21,7 @@ def _write(folder: Path, *names: str) -> None:
 
 def test_sidecars_are_found_by_name(tmp_path: Path) -> None:
     _write(
-        tmp_path, "talk.mp4", "talk.srt", "talk.VTT", "talk.en.srt", "talk.pt-BR.forced.vtt", "talk2.srt", "talk.txt"
+        tmp_path, "talk.mp4", "talk.srt", "talk.VTT", "talk.en.srt", "talk.pt-BR.forced.vtt", "talk2.srt", "talk.log"
     )
     found = [path.name for path in find_sidecars(tmp_path / "talk.mp4")]
     assert found == ["talk.VTT", "talk.en.srt", "talk.pt-BR.forced.vtt", "talk.srt"]

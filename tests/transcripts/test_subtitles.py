@@ -94,8 +94,13 @@ half a second
 00:00:10,000 --> 00:00:11,000
 no blank line before
 """
-    cues = [(utterance.start_us, utterance.text) for utterance in _parse(content)]
-    assert cues == [(1_000_000, "no index"), (8_500_000, "half a second"), (10_000_000, "no blank line before")]
+    cues = [(utterance.start_us, utterance.end_us, utterance.text) for utterance in _parse(content)]
+    assert cues == [
+        (1_000_000, 2_000_000, "no index"),
+        (5_000_000, 8_500_000, "ends before it starts"),
+        (8_500_000, 9_000_000, "half a second"),
+        (10_000_000, 11_000_000, "no blank line before"),
+    ]
 
 
 def test_utterances_are_sorted_and_said_once() -> None:
@@ -103,7 +108,7 @@ def test_utterances_are_sorted_and_said_once() -> None:
     assert [utterance.text for utterance in _parse(content)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("content", ["", "WEBVTT\n", "just words\n", "1\n00:00:02,000 --> 00:00:01,000\nx\n"])
+@pytest.mark.parametrize("content", ["", "WEBVTT\n", "just words\n", "1\n00:00:01,000 --> 00:00:02,000\n\n"])
 def test_a_text_without_cues_is_an_error_that_names_it(content: str) -> None:
     with pytest.raises(TranscriptionError, match=r"no usable cue in 'b\.srt'"):
         parse_subtitles(content, name="b.srt")
