@@ -12,12 +12,12 @@ import numpy as np
 
 from features.errors import DecodeError
 from features.identity import MICROSECONDS
+from features.media.convert import FrameConverter, turn_of
 from features.media.probe import StreamClock
 from features.records import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from fractions import Fraction
 
     import numpy.typing as npt
 
@@ -27,8 +27,6 @@ cv2.setNumThreads(1)  # one thread a worker
 
 _DEFAULT_SPAN_US = MICROSECONDS // 25
 _LONGEST_STEP_BACK_US = MICROSECONDS
-_SANE_ASPECT = 8
-_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 def encode_jpeg(rgb: Picture, quality: int = 90) -> bytes:
@@ -94,13 +92,15 @@ class PictureSampler:
         self, stream: av.VideoStream, origin_us: int, *, interval_us: int, short_side: int, quality: int
     ) -> None:
         self._clock = StreamClock.of(stream.time_base, origin_us)
-        self._aspect = _sane_aspect(stream.sample_aspect_ratio)
+        self._converter = FrameConverter(stream)
         self._nominal_us = _nominal_span_us(stream)
         self._interval_us = interval_us
         self._short_side = short_side
         self._quality = quality
+        self._before: av.VideoFrame | None = None
         self._current: av.VideoFrame | None = None
         self._current_us = 0
+        self._size = (0, 0)
         self._shift_us = 0
         self._num_steps = 0
         self._samples: list[_Sample] = []
@@ -129,9 +129,10 @@ class PictureSampler:
             self._describe(frame)
             self.first_us = t_us
         elif t_us > self._current_us:
-            kept = self._leave(t_us)
+            kept = self._leave(t_us, frame)
             self._num_steps += 1
-        self._current, self._current_us = frame, t_us
+        self._before = self._current if frame.interlaced_frame else None
+        self._current, self._current_us, self._size = frame, t_us, self._converter.square_size(frame)
         self.num_frames += 1
         return kept
 
@@ -139,8 +140,8 @@ class PictureSampler:
         """Kept pictures by time, each with the stretch that it stands for."""
         if self._current is not None:
             self.end_us = self._current_us + self._last_span_us(self._current)
-            self._leave(self.end_us)
-            self._current = None
+            self._leave(self.end_us, None)
+            self._before = self._current = None
         return _with_valid_spans(self._samples, self.end_us)
 
     def _time_of(self, frame: av.VideoFrame) -> int:
@@ -160,13 +161,13 @@ class PictureSampler:
             self._shift_us += next_us - t_us
         return t_us if t_us >= self._current_us else next_us
 
-    def _leave(self, next_us: int) -> bool:
+    def _leave(self, next_us: int, after: av.VideoFrame | None) -> bool:
         """Keep the frame on screen where a grid time falls in its time, or where it is the first."""
         t_us, frame = self._current_us, self._current
         grid_us = -(-t_us // self._interval_us) * self._interval_us
         if self._samples and grid_us >= next_us:
             return False
-        bgr = self._upright(frame)
+        bgr = self._converter.picture(frame, fit(*self._size, self._short_side), self._before, after)
         jpeg = _encode_bgr(bgr, self._quality)
         self._samples.append(_Sample(t_us, next_us - t_us, jpeg, bgr.shape[1], bgr.shape[0]))
         return True
@@ -179,19 +180,9 @@ class PictureSampler:
         return stated_us if 2 * stated_us >= usual_us else usual_us
 
     def _describe(self, frame: av.VideoFrame) -> None:
-        self.rotation = _clockwise_turn(frame)
-        width, height = self._displayed_size(frame)
-        self.width, self.height = (height, width) if self.rotation in {90, 270} else (width, height)
-
-    def _displayed_size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """Size with square pixels, before it is turned."""
-        return max(1, round(frame.width * self._aspect)), frame.height
-
-    def _upright(self, frame: av.VideoFrame) -> Picture:
-        width, height = fit(*self._displayed_size(frame), self._short_side)
-        bgr = frame.reformat(width=width, height=height, format="bgr24", threads=1).to_ndarray()
-        turn = _TURNS.get(_clockwise_turn(frame))
-        return np.asarray(bgr if turn is None else cv2.rotate(bgr, turn), np.uint8)
+        self.rotation = turn_of(frame).clockwise_degrees
+        width, height = self._converter.square_size(frame)
+        self.width, self.height = (height, width) if turn_of(frame).transpose else (width, height)
 
 
 def _encode_bgr(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
@@ -200,19 +191,6 @@ def _encode_bgr(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
         message = f"cannot encode a picture of shape {bgr.shape} as JPEG; give it three channels of uint8"
         raise DecodeError(message)
     return bytes(buffer.tobytes())
-
-
-def _clockwise_turn(frame: av.VideoFrame) -> int:
-    """Clockwise degrees that make a frame upright, to the nearest quarter turn; FFmpeg counts the other way."""
-    turn: int = round(-frame.rotation / 90) * 90 % 360
-    return turn
-
-
-def _sane_aspect(aspect: Fraction | None) -> Fraction | int:
-    """Width over height of a pixel; 1 where the file does not know or claims what no screen shows."""
-    if not aspect or aspect <= 0 or not 1 <= aspect * _SANE_ASPECT <= _SANE_ASPECT**2:
-        return 1
-    return aspect
 
 
 def _nominal_span_us(stream: av.VideoStream) -> int:

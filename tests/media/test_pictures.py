@@ -36,7 +36,12 @@ def test_fit_keeps_the_shape(size: tuple[int, int], wanted: tuple[int, int]) -> 
 
 def _sampled(times_ms: list[int | None]) -> tuple[list[int], int]:
     """Times of the kept pictures, and the end, for frames with these timestamps at 10 a second."""
-    stream = SimpleNamespace(time_base=Fraction(1, 1000), sample_aspect_ratio=None, guessed_rate=Fraction(10))
+    stream = SimpleNamespace(
+        time_base=Fraction(1, 1000),
+        sample_aspect_ratio=None,
+        guessed_rate=Fraction(10),
+        codec_context=SimpleNamespace(sample_aspect_ratio=None),
+    )
     sampler = PictureSampler(stream, 0, interval_us=1_000_000, short_side=16, quality=50)
     for pts in times_ms:
         frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
