@@ -166,6 +166,7 @@ class Store:
 
     def _make(self, table: str, spec: FeatureSpec | None) -> None:
         from deltalake import DeltaTable
+        from deltalake.exceptions import CommitFailedError
 
         configuration: dict[str, str | None] = {"delta.checkpointInterval": _CHECKPOINT_INTERVAL}
         if spec is not None:
@@ -179,6 +180,9 @@ class Store:
                 configuration=configuration,
                 raise_if_key_not_exists=False,  # delta knows no key of ours
             )
+        except CommitFailedError:
+            if not self.has(table):  # else a rival has made it since
+                raise
         except OSError as error:
             reason = reason_of(error)
             message = f"cannot make table {table!r} in {self.root!r} ({reason}); free space or rights, then run again"
