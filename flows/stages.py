@@ -125,13 +125,13 @@ def plan_extract(config: ExtractConfig, store: Store, levels: Sequence[Sequence[
 
 def _plan_level(config: ExtractConfig, store: Store, level: Sequence[str], run_id: str) -> Iterator[Wave]:
     heard = [get_extractor(name).spec for name in recognisers()]
-    owed: dict[str, tuple[str, ...]] = {}
+    owed: dict[str, frozenset[str]] = {}
     for name in level:
         spec = get_extractor(name).spec
-        owed[name] = pending_batches(store, spec.coverage_table, needs=inputs_of(spec, heard))
-    batch_ids = tuple(sorted({batch_id for ids in owed.values() for batch_id in ids}))
+        owed[name] = frozenset(pending_batches(store, spec.coverage_table, needs=inputs_of(spec, heard)))
+    batch_ids = sorted(frozenset().union(*owed.values()))
     for wave in waves(batch_ids, config.wave_size):
-        targets = tuple(name for name in level if set(owed[name]) & set(wave))
+        targets = tuple(name for name in level if not owed[name].isdisjoint(wave))
         yield Wave(store.root, "extract", wave, run_id, targets)
 
 

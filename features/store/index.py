@@ -107,8 +107,9 @@ def media_index(store: Store, handle: DeltaTable | None = None) -> MediaIndex:
 
 
 def forget_index(store: Store) -> None:
-    """Delete the index; it is made again when it is needed."""
-    (store.path / _FOLDER / "media.arrow").unlink(missing_ok=True)
+    """Delete the index, and all else that is kept beside it; it is made again when it is needed."""
+    for path in (store.path / _FOLDER).glob("*.arrow"):
+        path.unlink(missing_ok=True)
 
 
 def _digest(text: str) -> tuple[int, int]:

@@ -11,8 +11,9 @@ from features.identity import fingerprint, make_batch_id
 from features.schema import BATCH_ID, data_schema_of
 from features.store.commit import Settled, commit_files
 from features.store.files import write_file
+from features.store.known import KnownSources
 from features.store.lineage import Lineage, code_version
-from features.store.listing import KEY, KnownSources, listing_of, sorted_once
+from features.store.listing import KEY, listing_of
 from features.store.read import read_committed
 from features.store.tombstones import without_forgotten
 
@@ -142,7 +143,7 @@ def plan_sources(
     """
     store.ensure(_TABLE)
     known = KnownSources(store, again=again)
-    new = sorted_once(*known.strike([listing_of(sources, again=again)]))
+    new = listing_of(known.new_of(sources), again=again)
     new = without_forgotten(store, new).slice(0, limit)  # after the look: an erased row's tombstone is there by then
     if not new.num_rows:
         return ()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from features.errors import StoreError
 from features.identity import fingerprint
 from features.store import Store, pending_batches, plan_sources, unfinished_batches
 from features.store.commit import commit_files
+from features.store.known import _among, _digests
 from features.store.lineage import read_lineage
 from features.store.plan import BatchLimits, Source, _even_cuts, read_plan, waves
 from features.store.read import read_committed
@@ -112,12 +114,48 @@ def test_sources_without_an_attempt_are_the_first(store: Store) -> None:
 
 
 def test_more_files_than_are_read_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("features.store.listing._FILES_A_READ", 2)
+    monkeypatch.setattr("features.store.known._FILES_A_READ", 2)
+    monkeypatch.setattr("features.store.known._SOURCES_A_LOOK", 3)
     monkeypatch.setattr("features.store.listing._SOURCES_A_CHUNK", 3)
     listed = [source(f"{index}.mp4") for index in range(8)]
     plan(store, listed[1:6], BatchLimits(max_sources=1))
     plan(store, listed)
     assert sorted(planned(store)) == listed
+
+
+@pytest.mark.parametrize("kept", ["whole", "older", "damaged", "gone"])
+def test_what_is_kept_of_the_plan_may_be_lost(store: Store, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.store.known._KEPT_APART", 0)
+    listed = [source(f"{index}.mp4") for index in range(6)]
+    path = store.path / ".index" / "sources.arrow"
+    plan(store, listed[:2], BatchLimits(max_sources=1))
+    assert plan(store, listed[:2]) == []
+    older = path.read_bytes()
+    plan(store, listed[2:4])
+    assert plan(store, listed[:4]) == []
+    assert path.read_bytes() != older
+    if kept == "gone":
+        path.unlink()
+    elif kept != "whole":
+        path.write_bytes(older if kept == "older" else older[:100])
+    assert len(plan(store, listed)) == 1
+    assert sorted(planned(store)) == listed
+
+
+def test_what_was_erased_from_the_plan_is_kept_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.store.known._KEPT_APART", 0)
+    (batch_id,) = plan(store, [source("a.mp4"), source("b.mp4")])
+    assert plan(store, [source("a.mp4")]) == []
+    put(store, "sources", batch_id, [], stage="plan", generation=2)
+    assert len(plan(store, [source("a.mp4")])) == 1
+
+
+def test_keys_are_found_whatever_bytes_they_end_in() -> None:
+    """NumPy leaves out zeros at the end of a text."""
+    known = np.sort(_digests(map(str, range(2000))))
+    assert any(digest.endswith(b"\0") or len(digest) < 16 for digest in known.tolist())
+    assert _among(_digests(map(str, range(2000))), known).all()
+    assert not _among(_digests(map(str, range(2000, 4000))), known).any()
 
 
 def test_a_damaged_plan_is_told(store: Store) -> None:
