@@ -50,7 +50,10 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A stretch of text. `source` is `subtitle`, `sidecar` or `asr:<name>`; `language` BCP 47 or None."""
+    """A stretch of text. `language` is BCP 47 or None.
+
+    `source` is `subtitle`, `sidecar` or `asr:<name>`; where a media has several texts, `name_tracks` says what more.
+    """
 
     start_us: int
     end_us: int
@@ -92,14 +95,26 @@ class MediaInfo:
     language: str | None = None
 
 
+class Missed(NamedTuple):
+    """A part of a media that is not among its rows, and why: it costs itself, and the media is done without it.
+
+    `part` is its place in the file, such as `track:3`; `error` the class of the error.
+    """
+
+    part: str
+    error: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class DecodedMedia:
-    """All that one pass over a media yields, each part in order of time."""
+    """All that one pass over a media yields, each part in order of time; `missed` is what it cannot yield."""
 
     info: MediaInfo
     frames: tuple[Frame, ...] = ()
     audio: tuple[AudioChunk, ...] = ()
     utterances: tuple[Utterance, ...] = ()
+    missed: tuple[Missed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

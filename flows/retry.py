@@ -110,6 +110,8 @@ def _no_source(letter: Letter) -> str:
             f"{letter.uri!r} is no media by itself, and its media is in without it: mend the text, put it into the "
             "video as a subtitle track, and ingest that"
         )
+    if "#track:" in (letter.uri or ""):
+        return f"{letter.uri!r} cannot be read by this version, and its media is in without it"
     return f"{letter.uri!r} stands in no plan of this store: ingest it by name"
 
 

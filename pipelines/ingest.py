@@ -212,6 +212,8 @@ def _decode(
     _check_unchanged(source)
     sidecars = [Path(sidecar) for sidecar in source.sidecars]
     utterances, problems = read_sidecars(sidecars, media=path, end_us=end_of(decoded))
+    for missed in decoded.missed:
+        outcomes.failures.append(Failure(STAGE, media_id, f"{path}#{missed.part}", missed.error, missed.message))
     for sidecar, error in problems:
         outcomes.failures.append(Failure(STAGE, media_id, str(sidecar), type(error).__name__, str(error)))
     return with_text(decoded, utterances)

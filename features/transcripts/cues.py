@@ -52,12 +52,15 @@ def utterances_of(cues: Iterable[Cue], source: str, language: str | None = None)
     return tuple(dict.fromkeys(said))
 
 
-def fit_to(utterances: Sequence[Utterance], end_us: int | None) -> tuple[tuple[Utterance, ...], int]:
+def fit_to(
+    utterances: Sequence[Utterance], end_us: int | None, *, grace_us: int = 0
+) -> tuple[tuple[Utterance, ...], int]:
     """Utterances within the media: one that lasts past its end is cut there, one that starts past it is dropped.
 
     Args:
         utterances: Text on the media's timeline.
         end_us: Where its pictures and its sound end; None where it has neither.
+        grace_us: By how much one may last past the end and stay as it is.
 
     Returns:
         What is left, and how many were dropped.
@@ -65,12 +68,11 @@ def fit_to(utterances: Sequence[Utterance], end_us: int | None) -> tuple[tuple[U
     if end_us is None:
         return tuple(utterances), 0
     kept = [utterance for utterance in utterances if utterance.start_us < end_us]
-    return tuple(_cut(utterance, end_us) for utterance in kept), len(utterances) - len(kept)
+    cut = (one if one.end_us <= end_us + grace_us else _cut(one, end_us) for one in kept)
+    return tuple(cut), len(utterances) - len(kept)
 
 
 def _cut(utterance: Utterance, end_us: int) -> Utterance:
-    if utterance.end_us <= end_us:
-        return utterance
     words = (word for word in utterance.words if word.start_us < end_us)
     inside = tuple(word._replace(end_us=min(word.end_us, end_us)) for word in words)
     return replace(utterance, end_us=end_us, words=inside)

@@ -81,15 +81,16 @@ def decode_text(content: bytes, *, language: str | None = None) -> str:
         content: Bytes of a text.
         language: BCP 47 tag of what it says, or None.
     """
+    return content.decode(encoding_of(content, language), errors="replace")
+
+
+def encoding_of(content: bytes, language: str | None = None) -> str:
+    """The encoding of a text, as `decode_text` takes it; what does not fit it is to be replaced."""
     marked = next((encoding for mark, encoding in _BOMS if content.startswith(mark)), None)
     encoding = marked or _without_mark(content)
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError:
-        pass
-    if marked or encoding != "utf-8" or _mostly_utf8(content):
-        return content.decode(encoding, errors="replace")
-    return content.decode(_code_page(content, language), errors="replace")
+    if marked or encoding != "utf-8" or _decodes(content, "utf-8") or _mostly_utf8(content):
+        return encoding
+    return _code_page(content, language)
 
 
 def _without_mark(content: bytes) -> str:

@@ -22,9 +22,9 @@ _DRAWING = re.compile(r"\\p(\d+)")
 _BREAK = re.compile(r"\\[Nnh]")
 _STAMP = re.compile(r"<(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})\.(\d{1,9})>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_UNSEEN = str.maketrans(
-    "", "", "\0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
-)
+_CONTROLS = "".join(map(chr, (*range(9), *range(14, 28), 127)))
+_MARKS = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+_UNSEEN = str.maketrans("", "", _CONTROLS + _MARKS)
 
 
 class Voice(NamedTuple):
