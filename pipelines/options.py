@@ -55,17 +55,20 @@ class DecodeConfig(RunConfig):
     frame_interval_seconds: float = option(1.0, "seconds between sampled pictures")
     frame_short_side: int = option(360, "pixels of a picture's short side; pictures are never enlarged")
     jpeg_quality: int = option(90, "JPEG quality, 1 to 100")
+    audio_language: str = option("", "language of the sound to take of several: de, eng, …; default: the default track")
     batch_megabytes: int = option(1024, "megabytes of sources in a batch, at most")
     batch_sources: int = option(256, "sources in a batch, at most")
 
 
 def decode_config(config: DecodeConfig) -> str:
     """The options that change what is decoded, as JSON (fields of `DecodeOptions`); kept with every plan and file."""
-    options = {
+    options: dict[str, int | str] = {
         "frame_interval_us": seconds_to_us(config.frame_interval_seconds),
         "frame_short_side": config.frame_short_side,
         "jpeg_quality": config.jpeg_quality,
     }
+    if config.audio_language:
+        options["audio_language"] = config.audio_language
     return json.dumps(options, sort_keys=True)
 
 

@@ -22,7 +22,8 @@ from features.media.probe import (
     reason_of,
 )
 from features.media.sound import SoundCollector
-from features.media.text import TextCollector, merge_texts, unread_texts
+from features.media.text import TextCollector, merge_texts
+from features.media.timeline import Timeline
 from features.records import DecodedMedia, MediaInfo, Utterance
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class DecodeOptions:
         jpeg_quality: 1 to 100.
         audio_rate_hz: Rate of the mono sound.
         audio_chunk_us: Length of a chunk of sound, on a grid that starts with the timeline, microseconds.
+        audio_language: Language of the sound to take where a media has several, BCP 47 or ISO 639; the default
+            track where none speaks it.
     """
 
     frame_interval_us: int = 1_000_000
@@ -51,6 +54,7 @@ class DecodeOptions:
     jpeg_quality: int = 90
     audio_rate_hz: int = 16_000
     audio_chunk_us: int = 60_000_000
+    audio_language: str | None = None
 
 
 DEFAULT_OPTIONS = DecodeOptions()
@@ -62,9 +66,9 @@ def decode_media(
 ) -> DecodedMedia:
     """Pictures, sound and text of a media file, from one pass over it.
 
-    The default video track, the best sound track and all text tracks are used. The timeline starts where the
-    container does. Damaged packets are skipped; what was decoded of a file that ends early is kept, unless
-    decoding failed and a good part of it is missing.
+    The default video track, the default sound track and all text tracks are used. The timeline starts where the
+    container does: at its first picture or sound. Damaged packets are skipped; what was decoded of a file that
+    ends early is kept, unless decoding failed and a good part of it is missing.
 
     Args:
         path: A local media file.
@@ -76,7 +80,7 @@ def decode_media(
         MissingStreamError: It has neither pictures nor sound nor text.
     """
     with open_media(path) as container:
-        selection = choose_streams(container)
+        selection = choose_streams(container, options.audio_language)
         if not selection.streams:
             message = (
                 f"no video, sound or text in {str(path)!r} (streams: {describe_streams(container)}); "
@@ -122,9 +126,9 @@ class _Decoding:
         on_progress: Callable[[], None],
     ) -> None:
         self.errors: list[str] = []
-        self.stated_us: int = container.duration or 0
         self._broke_off = False
         self._container = container
+        self._timeline = Timeline(container)
         self._selection = selection
         self._on_progress = on_progress
         packets = self._demux()
@@ -138,6 +142,11 @@ class _Decoding:
         self._pictures = _sampler_of(selection.video, origin_us, options)
         self._sound = _sound_of(selection.audio, origin_us, options)
         self._texts = {stream.index: TextCollector(stream, origin_us) for stream in selection.texts}
+
+    @property
+    def stated_us(self) -> int:
+        """Length as the container states it, 0 where its clock jumps."""
+        return 0 if self._timeline.num_jumps else self._container.duration or 0
 
     def run(self) -> None:
         """Decode all packets, then what the decoders still hold."""
@@ -154,12 +163,14 @@ class _Decoding:
         pictures, sound = self._pictures, self._sound
         frames = pictures.finish() if pictures else ()
         audio = sound.finish() if sound else ()
-        ends = [collector.end_us for collector in (pictures, sound) if collector]
-        name = self._container.name
-        utterances, missed = merge_texts(self._texts.values(), max(ends, default=None), name)
+        utterances = merge_texts(list(self._texts.values()))
         info = MediaInfo(
             container=self._container.format.name,
-            duration_us=max([*ends, *(utterance.end_us for utterance in utterances)], default=0),
+            duration_us=max(
+                pictures.end_us if pictures else 0,
+                sound.end_us if sound else 0,
+                max((utterance.end_us for utterance in utterances), default=0),
+            ),
             width=pictures.width if pictures else None,
             height=pictures.height if pictures else None,
             rotation=pictures.rotation if pictures else None,
@@ -170,13 +181,14 @@ class _Decoding:
             has_text=bool(utterances),
             language=language_of(self._selection),
         )
-        missed += unread_texts(self._container.streams, self._texts.keys(), name)
-        return DecodedMedia(info, frames, audio, utterances, missed)
+        return DecodedMedia(info, frames, audio, utterances)
 
     def _demux(self) -> Iterator[av.Packet]:
         """Packets of the chosen streams, up to where the container ends or breaks off."""
         try:
-            yield from self._container.demux(list(self._selection.streams))
+            for packet in self._container.demux(list(self._selection.streams)):
+                self._timeline.straighten(packet)
+                yield packet
         except av.error.FFmpegError as error:
             self.errors.append(reason_of(error))
             self._broke_off = True

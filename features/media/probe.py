@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _TEXT_CODECS = frozenset({"subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text"})
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+_NOT_THE_MAIN_SOUND = (
+    Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired | Disposition.descriptions
+)
 _MAX_NAMED_STREAMS = 12
 _LATEST_US = 366 * 86_400 * MICROSECONDS
 
@@ -84,14 +87,19 @@ def open_media(path: Path) -> Iterator[av.container.InputContainer]:
         yield container
 
 
-def choose_streams(container: av.container.InputContainer) -> Selection:
+def choose_streams(container: av.container.InputContainer, audio_language: str | None = None) -> Selection:
     """The streams to decode; all others are discarded by the demuxer.
 
     Cover art and thumbnails are no video; bitmap subtitles are no text.
+
+    Args:
+        container: The open container.
+        audio_language: Language of the sound to take where there are several; the default one where none speaks it.
     """
+    video = _best_video(container)
     selection = Selection(
-        video=_best_video(container),
-        audio=container.streams.best("audio"),
+        video=video,
+        audio=_best_audio(container, video, audio_language),
         texts=tuple(stream for stream in container.streams if stream.type == "subtitle" and _is_text(stream)),
     )
     wanted = {stream.index for stream in selection.streams}
@@ -129,12 +137,46 @@ def reason_of(error: Exception) -> str:
 
 
 def _best_video(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Of the videos that can be decoded the default one, then the largest, then FFmpeg's choice, then the first."""
     videos = [stream for stream in container.streams.video if not stream.disposition & _NOT_A_VIDEO]
-    best = container.streams.best("video")
-    indices = [stream.index for stream in videos]
-    if best is not None and best.index in indices:
-        return best
-    return videos[0] if videos else None
+    favourite = container.streams.best("video")
+
+    def rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int, bool]:
+        codec = stream.codec_context
+        return (
+            codec is not None,
+            not stream.disposition & Disposition.still_image,
+            bool(stream.disposition & Disposition.default),
+            codec.width * codec.height if codec is not None else 0,
+            stream == favourite,
+        )
+
+    return max(videos, key=rank, default=None)
+
+
+def _best_audio(
+    container: av.container.InputContainer, video: av.VideoStream | None, language: str | None
+) -> av.AudioStream | None:
+    """The default sound or, where some speak the language, the default one of these; of the video's program."""
+    favourite = container.streams.best("audio", video)
+    wanted = _spoken(language)
+
+    def rank(stream: av.AudioStream) -> tuple[bool, bool, bool, bool, bool]:
+        return (
+            stream.codec_context is not None,
+            wanted is not None and _spoken(stream.language) == wanted,
+            not stream.disposition & _NOT_THE_MAIN_SOUND,
+            bool(stream.disposition & Disposition.default),
+            stream == favourite,
+        )
+
+    return max(container.streams.audio, key=rank, default=None)
+
+
+def _spoken(code: str | None) -> str | None:
+    """The language without its country or script."""
+    tag = language_tag(code)
+    return tag.split("-")[0] if tag else None
 
 
 def _is_text(stream: av.subtitles.stream.SubtitleStream) -> bool:

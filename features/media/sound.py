@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Pcm = npt.NDArray[np.int16]
 
 _JITTER_US = 40_000
+_EXACT_US = 6_000
+_LASTING_US = MICROSECONDS
 _LONGEST_OVERLAP_US = MICROSECONDS
 _LONGEST_GAP_US = 3600 * MICROSECONDS
 _SILENCE_SAMPLES = 1 << 20
@@ -153,7 +155,8 @@ class SoundCollector:
     """Turns decoded sound into mono chunks that keep their time.
 
     A late start is kept. Gaps over 40 ms become silence of their true length; what overlaps more than that is
-    dropped; a jump of the clock (back by over a second, ahead by over an hour) is no gap: the sound goes on.
+    dropped. Less is jitter, unless it lasts for a second, as a small gap or a clock that runs wrong does. A jump
+    of the clock (back by over a second, ahead by over an hour) is no gap: the sound goes on.
 
     Args:
         stream: The audio stream.
@@ -173,6 +176,8 @@ class SoundCollector:
         self._fed_samples = 0
         self._drop = 0
         self._shift_us = 0
+        self._lasting_off_us = 0
+        self._off_since_us = 0
         self.sample_rate_hz: int | None = None
 
     @property
@@ -219,7 +224,11 @@ class SoundCollector:
         t_us = stated_us + self._shift_us
         off_us = t_us - self._fed_us
         if abs(off_us) <= _JITTER_US:
-            return
+            off_us = self._lasting(off_us)
+            if not off_us:
+                return
+            t_us = self._fed_us + off_us
+        self._lasting_off_us = 0
         if not -_LONGEST_OVERLAP_US <= off_us <= _LONGEST_GAP_US:
             self._shift_us -= off_us
             return
@@ -229,6 +238,17 @@ class SoundCollector:
             self._writer.write_silence(max(missing, 0))
             self._drop = max(-missing, 0)
         self._anchor_at(t_us)
+
+    def _lasting(self, off_us: int) -> int:
+        """By how much the sound has been off, to the same side, for a second; else 0."""
+        if abs(off_us) <= _EXACT_US:
+            self._lasting_off_us = 0
+        elif off_us * self._lasting_off_us <= 0:
+            self._lasting_off_us, self._off_since_us = off_us, self._fed_us
+        else:
+            self._lasting_off_us = min(self._lasting_off_us, off_us, key=abs)
+        lasts = self._lasting_off_us and self._fed_us - self._off_since_us >= _LASTING_US
+        return self._lasting_off_us if lasts else 0
 
     def _anchor_at(self, t_us: int) -> None:
         self._anchor_us, self._fed_samples = t_us, 0

@@ -1,0 +1,76 @@
+"""One clock for all streams of a container, over the jumps that broadcast and joined files make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from av.format import Flags
+
+from features.identity import MICROSECONDS
+
+if TYPE_CHECKING:
+    import av
+
+_LONGEST_STEP_BACK_US = MICROSECONDS
+_LONGEST_GAP_US = 3600 * MICROSECONDS
+_LONGEST_GAP_OF_BROADCAST_US = 10 * MICROSECONDS  # as FFmpeg's own commands take it
+
+
+@dataclass(slots=True)
+class _Track:
+    """Where one stream's next packet is due, and what is added to its timestamps."""
+
+    due_us: int | None = None
+    shift_us: int = 0
+
+
+class Timeline:
+    """Makes packets' timestamps go on where a container's clock jumps.
+
+    A jump is a step back of over a second or a step ahead of over an hour; over ten seconds where the format
+    allows jumps (MPEG-TS, MPEG-PS, Ogg). Anything less ahead is a gap and keeps its length. The first stream
+    that jumps goes on where it was due; the others take over its new clock when they come to jump, so pictures,
+    sound and words stay together after it.
+
+    Args:
+        container: The container whose packets are demuxed.
+    """
+
+    def __init__(self, container: av.container.InputContainer) -> None:
+        may_jump = bool(container.format.flags & Flags.ts_discont.value)
+        self._longest_gap_us = _LONGEST_GAP_OF_BROADCAST_US if may_jump else _LONGEST_GAP_US
+        self._tracks: dict[int, _Track] = {}
+        self._shift_us = 0
+        self.num_jumps = 0
+
+    def straighten(self, packet: av.Packet) -> None:
+        """Shift a packet's timestamps onto the timeline; packets come in the order of the container."""
+        stream = packet.stream
+        numerator, denominator = stream.time_base.numerator * MICROSECONDS, stream.time_base.denominator
+        shift_us = self._shift_us
+        if stream.type in {"video", "audio"}:
+            stated = packet.pts if packet.dts is None and stream.type == "audio" else packet.dts
+            if stated is None:
+                shift_us = self._tracks.get(stream.index, _Track(shift_us=shift_us)).shift_us
+            else:
+                span_us = (packet.duration or 0) * numerator // denominator
+                shift_us = self._follow(stream.index, stated * numerator // denominator, span_us)
+        if shift_us:
+            ticks = round(shift_us * denominator / numerator)
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+
+    def _follow(self, index: int, stated_us: int, span_us: int) -> int:
+        """What to add to the timestamps of a stream whose next packet says `stated_us`."""
+        track = self._tracks.setdefault(index, _Track(shift_us=self._shift_us))
+        if track.due_us is not None and not self._is_near(stated_us + track.shift_us, track.due_us):
+            if not self._is_near(stated_us + self._shift_us, track.due_us):
+                self._shift_us = track.due_us - stated_us
+                self.num_jumps += 1
+            track.shift_us = self._shift_us
+        track.due_us = stated_us + track.shift_us + span_us
+        return track.shift_us
+
+    def _is_near(self, t_us: int, due_us: int) -> bool:
+        return -_LONGEST_STEP_BACK_US <= t_us - due_us <= self._longest_gap_us
