@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from features.errors import TriptychError
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
 from flows.console import dead_letters_text, out, out_json, say, table
 from flows.prefect_setup import quiet_prefect
@@ -40,7 +41,13 @@ def run_here(store: str, config: NightlyConfig, beam_args: tuple[str, ...] = ())
     def nightly_here() -> NightlyOutcome:
         return run_nightly(store, config, beam_args=list(beam_args), on_progress=say)
 
-    outcome: NightlyOutcome = nightly_here()
+    try:
+        outcome: NightlyOutcome = nightly_here()
+    except RuntimeError as error:
+        if "ephemeral Prefect" not in str(error):
+            raise
+        message = f"Prefect did not start ({error}); run again, or set PREFECT_API_URL to a server that runs"
+        raise TriptychError(message) from error
     return outcome
 
 
