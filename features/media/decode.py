@@ -22,7 +22,7 @@ from features.media.probe import (
     reason_of,
 )
 from features.media.sound import SoundCollector
-from features.media.text import TextCollector, merge_texts
+from features.media.text import TextCollector, merge_texts, unread_texts
 from features.media.timeline import Timeline
 from features.records import DecodedMedia, MediaInfo, Utterance
 
@@ -163,14 +163,12 @@ class _Decoding:
         pictures, sound = self._pictures, self._sound
         frames = pictures.finish() if pictures else ()
         audio = sound.finish() if sound else ()
-        utterances = merge_texts(list(self._texts.values()))
+        ends = [collector.end_us for collector in (pictures, sound) if collector]
+        name = self._container.name
+        utterances, missed = merge_texts(self._texts.values(), max(ends, default=None), name)
         info = MediaInfo(
             container=self._container.format.name,
-            duration_us=max(
-                pictures.end_us if pictures else 0,
-                sound.end_us if sound else 0,
-                max((utterance.end_us for utterance in utterances), default=0),
-            ),
+            duration_us=max([*ends, *(utterance.end_us for utterance in utterances)], default=0),
             width=pictures.width if pictures else None,
             height=pictures.height if pictures else None,
             rotation=pictures.rotation if pictures else None,
@@ -181,7 +179,8 @@ class _Decoding:
             has_text=bool(utterances),
             language=language_of(self._selection),
         )
-        return DecodedMedia(info, frames, audio, utterances)
+        missed += unread_texts(self._container.streams, self._texts.keys(), name)
+        return DecodedMedia(info, frames, audio, utterances, missed)
 
     def _demux(self) -> Iterator[av.Packet]:
         """Packets of the chosen streams, up to where the container ends or breaks off."""
