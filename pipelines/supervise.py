@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.1
 _LOG = logging.getLogger(__name__)
 _TAIL_CHARACTERS = 2000
+_PROBE_BYTES = 1 << 16
 
 
 class WaveError(TriptychError):
@@ -96,10 +97,8 @@ def _attempt(
     on_attempt: Callable[[int, int], None] | None,
     on_progress: Callable[[int], None],
 ) -> _Ended:
-    with tempfile.TemporaryDirectory(prefix="triptych-wave-") as scratch:
+    with _scratch_folder(_to_json(wave, config, beam_args)) as scratch:
         folder = Path(scratch)
-        (folder / "wave.json").write_text(_to_json(wave, config, beam_args), encoding="utf-8")
-        (folder / "heartbeat").touch()
         with (folder / "log").open("wb") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.wave_process", str(folder)],
@@ -116,6 +115,37 @@ def _attempt(
         finally:
             _kill_group(child)
         return _ended(folder, child.returncode, stalled, config.stall_seconds)
+
+
+def _scratch_folder(wave: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder for the child, with what it has to do."""
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix="triptych-wave-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_scratch(error, tempfile.tempdir) from error
+    try:
+        (Path(scratch.name) / "wave.json").write_text(wave, encoding="utf-8")
+        (Path(scratch.name) / "heartbeat").touch()
+    except OSError as error:
+        scratch.cleanup()
+        raise _no_scratch(error, scratch.name) from error
+    return scratch
+
+
+def _check_space(folder: Path) -> None:
+    """Tell a wave that died of a full scratch folder, whose log may have found no room either."""
+    try:
+        (folder / "probe").write_bytes(bytes(_PROBE_BYTES))
+    except OSError as error:
+        raise _no_scratch(error, str(folder)) from error
+
+
+def _no_scratch(error: OSError, folder: str | None) -> StoreError:
+    place = f" in {folder!r}" if folder else ""
+    return StoreError(
+        f"cannot write scratch files{place} ({error.strerror}); free space there, or set TMPDIR to another folder, "
+        "then run again"
+    )
 
 
 def _ignore(num_media: int) -> None:
@@ -156,6 +186,7 @@ def _ended(folder: Path, returncode: int, stalled: bool, stall_seconds: int) -> 
         how = "a worker process died"
     if returncode in (WORKER_DIED, -signal.SIGKILL):  # the others' words about broken connections tell nothing
         return _Ended(None, how)
+    _check_space(folder)
     tail = (folder / "log").read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:].strip()
     return _Ended(None, f"{how}; its last words: {tail.splitlines()[-1]}" if tail else how, tail)
 

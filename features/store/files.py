@@ -28,6 +28,7 @@ _READ_BYTES = 1 << 20
 _ROW_GROUP_BYTES = 8 << 20
 _VECTOR_GROUP_BYTES = 1 << 20  # one media is read without its neighbours, and a group is decoded in the cache
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_SYSTEM = re.compile(r"\[errno \d+\] (?P<arrow>.+)$|(?P<delta>[^:]+) \(os error \d+\)")
 _NAME = re.compile(r"part-\d+-([0-9a-f]{32})-[0-9a-f]{32}\.parquet")
 
 
@@ -175,8 +176,11 @@ def write_file(
 
 
 def reason_of(error: Exception) -> str:
-    """What a library says of a failed write, on one line and without the colours that Delta puts in."""
-    return " ".join(_COLOUR.sub("", str(error)).replace("↳", ":").split()).replace(" :", ":")
+    """Why a library could not write, on one line: the system's words where it repeats them, without Delta's colours."""
+    said = getattr(error, "strerror", None) or str(error)
+    text = " ".join(_COLOUR.sub("", said).replace("↳", ":").split()).replace(" :", ":")
+    system = _SYSTEM.search(text)
+    return (system["arrow"] or system["delta"]).strip() if system else text
 
 
 def _rows_a_group(table: str, rows: pa.Table) -> int:
@@ -218,5 +222,4 @@ def _leaf_names(schema: pa.Schema) -> list[str]:
 
 
 def _write_error(path: Path, error: OSError) -> StoreError:
-    reason = error.strerror or reason_of(error)
-    return StoreError(f"cannot write {str(path)!r} ({reason}); free space or rights there, then run again")
+    return StoreError(f"cannot write {str(path)!r} ({reason_of(error)}); free space or rights there, then run again")

@@ -26,6 +26,7 @@ Content = dict[str, dict[str, Counter[str]]]
 
 TRIPTYCH = str(Path(sys.executable).with_name("triptych"))
 MODEL = "moods"
+STAGES = ("ingest", "extract", "score")
 EXTRACTORS = ("sizes", "brittle")
 """Both read pictures and load at once; the second fails on media of three pictures."""
 
@@ -108,7 +109,7 @@ class Site:
         store: Path,
         runner: str = "in-process",
         wave_batches: int = 8,
-        stages: Sequence[str] = ("ingest", "extract", "score"),
+        stages: Sequence[str] = STAGES,
     ) -> list[str]:
         """A night as a script of the user's: stage after stage, the next only when the one before has ended well."""
         options = ["--runner", runner, "--workers", "2", "--wave-batches", str(wave_batches)]
@@ -163,21 +164,26 @@ def _install_plugin(folder: Path) -> None:
 
 
 class Reference(NamedTuple):
-    """What an uninterrupted night left, how long it took, and how many files it made."""
+    """What an uninterrupted night left, how long it took, and how many files it made.
+
+    `ingested` is its store before the first extraction.
+    """
 
     site: Site
+    ingested: Path
     content: Content
     seconds: float
     num_files: int
 
     def after(self, stages: Sequence[str]) -> Reference:
-        """Of a night of some stages only."""
+        """Of a night of some stages only; those that it starts from count too."""
+        stages = STAGES[: STAGES.index(stages[-1]) + 1]
         content = {table: rows for table, rows in self.content.items() if _stage_of(table) in stages}
         if "extract" not in stages:
             letters = {name: _without_letters(rows, "extract") for name, rows in content["failures"].items()}
             content["failures"] = {name: rows for name, rows in letters.items() if rows}
         share = len(stages) / 3
-        return Reference(self.site, content, self.seconds * share, round(self.num_files * share))
+        return Reference(self.site, self.ingested, content, self.seconds * share, round(self.num_files * share))
 
 
 def _stage_of(table: str) -> str:
@@ -192,19 +198,21 @@ def _without_letters(rows: Counter[str], stage: str) -> Counter[str]:
 def make_reference(folder: Path, *, num_clips: int = 40) -> Reference:
     """Make the clips, run a night in peace, and keep the model that it trains on the way."""
     site, store = make_site(folder / "site", num_clips), folder / "clean"
+    options = ("--runner", "in-process", "--wave-batches", "8")
     started = time.monotonic()
-    site.run(store, "ingest", site.clips, "--runner", "in-process", "--batch-sources", "5")
-    site.run(store, "extract", *EXTRACTORS, "--runner", "in-process")
+    site.run(store, "ingest", site.clips, "--batch-sources", "5", *options)
+    shutil.copytree(store, folder / "ingested")
+    site.run(store, "extract", *EXTRACTORS, *options)
     seconds = time.monotonic() - started
     site.run(store, "label", "mood", site.folder / "labels.csv")
     site.run(store, "train", site.folder / "moods.toml")
     shutil.copytree(store / "models", site.model)
     started = time.monotonic()
-    site.run(store, "score", MODEL, "--runner", "in-process")
+    site.run(store, "score", MODEL, *options)
     seconds += time.monotonic() - started
     clean = Store.open(store)
     num_files = sum(len(files) for _, _, files in os.walk(store))
-    return Reference(site, content_of(clean, tables_of(clean)), seconds, num_files)
+    return Reference(site, folder / "ingested", content_of(clean, tables_of(clean)), seconds, num_files)
 
 
 def content_of(store: Store, tables: Iterable[str], batch_ids: Collection[str] | None = None) -> Content:

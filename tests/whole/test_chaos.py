@@ -21,7 +21,7 @@ PLANS = (
     Plan(1, most_kills=3),
     Plan(2, stages=("ingest",), runner="multi", most_kills=3),
     Plan(3, stages=("ingest", "extract"), most_kills=3),
-    Plan(4, stages=("ingest", "extract"), wave_batches=4, most_kills=3),
+    Plan(4, stages=("extract",), wave_batches=4, most_kills=3),
     Plan(5, stages=("ingest",), wave_batches=4, most_kills=4),
     Plan(6, stages=("ingest",), most_kills=4),
 )
