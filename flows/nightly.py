@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from features.fusion.recipe import Recipe
 
 
+_SHOWN = 5
+
+
 def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Bad input fails the same way again; a wave has had its attempts already."""
     del task, task_run
@@ -61,7 +64,8 @@ def run_wave_task(label: str, wave: Wave, config: NightlyConfig, beam_args: list
 def label_task(store: Store, label_set: str, path: str, run_id: str) -> str:
     """Load the labels."""
     loaded = load_labels(store, label_set, Path(path), run_id=run_id)
-    left_out = f", {len(loaded.skipped)} left out ({'; '.join(loaded.skipped)})" if loaded.skipped else ""
+    some = [*loaded.skipped[:_SHOWN], *(["…"] if len(loaded.skipped) > _SHOWN else [])]
+    left_out = f", {len(loaded.skipped)} left out ({'; '.join(some)})" if some else ""
     return f"{loaded.num_labels} labels, {loaded.num_changed} rows written{left_out}"
 
 
