@@ -68,11 +68,7 @@ class TextCollector:
         return not self._stream.disposition & Disposition.default, self._stream.index
 
     def add(self, packet: av.Packet) -> None:
-        """Take one packet; one without time or words, or over before the timeline starts, adds nothing.
-
-        Raises:
-            av.error.FFmpegError: The packet cannot be decoded.
-        """
+        """Take one packet; one without time or words, damaged, or over before the timeline starts, adds nothing."""
         t_us = self._clock.time_us(packet.pts)
         if not packet.size or t_us is None:
             return
@@ -83,7 +79,10 @@ class TextCollector:
         if self._codec is None or self._codec.codec.canonical_name in _AS_IN_FILES:
             self._raw += [_Raw(start_us, end_us, payload) for payload in _texts_in(bytes(packet))]
         else:
-            self._decode(packet, start_us, end_us)
+            try:
+                self._decode(packet, start_us, end_us)
+            except (av.error.FFmpegError, ValueError):
+                self._unread += 1
 
     def finish(self) -> Track:
         """All that the track says, and of which kind it is."""
@@ -94,10 +93,14 @@ class TextCollector:
         """What of the track is not among the rows, or None: packets that are no text, cues past the media's end."""
         if self._unread and not count:
             return _no_text(self._stream, name)
-        if not dropped:
-            return None
-        error = past_the_end(f"{_title(self._stream)} of {name!r}", dropped, count, end_us or 0)
-        return Missed(_part(self._stream), type(error).__name__, str(error))
+        track = f"{_title(self._stream)} of {name!r}"
+        if dropped:
+            error = past_the_end(track, dropped, count, end_us or 0)
+            return Missed(_part(self._stream), type(error).__name__, str(error))
+        if self._unread:
+            message = f"{track} is damaged: {self._unread} packets are no text; fetch the file again if they are wanted"
+            return Missed(_part(self._stream), "TranscriptionError", message)
+        return None
 
     def _decode(self, packet: av.Packet, start_us: int, end_us: int) -> None:
         plain = plain_ass if self._codec.codec.canonical_name in _ASS_CODECS else plain_text
