@@ -23,7 +23,7 @@ from features.media.probe import (
 )
 from features.media.sound import SoundCollector
 from features.media.text import TextCollector, merge_texts, unread_texts
-from features.media.timeline import Timeline
+from features.media.timeline import DecodingClock, Timeline
 from features.records import DecodedMedia, MediaInfo, Utterance
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class _Decoding:
         self._broke_off = False
         self._container = container
         self._timeline = Timeline(container)
+        self._clock = DecodingClock() if container.format.name == "avi" else None
         self._selection = selection
         self._on_progress = on_progress
         packets = self._demux()
@@ -201,15 +202,22 @@ class _Decoding:
     def _take(self, stream: av.stream.Stream, packet: av.Packet | None) -> None:
         """Decode a packet, or with None what the decoder still holds."""
         if stream.index == self._video_index and self._pictures is not None:
-            for frame in stream.decode(packet):
-                if self._pictures.add(frame):
-                    self._on_progress()
+            self._take_pictures(self._pictures, stream, packet)
         elif stream.index in self._texts:
             if packet is not None:
                 self._texts[stream.index].add(packet)
         elif self._sound is not None:
             for frame in stream.decode(packet):
                 self._sound.add(frame)
+
+    def _take_pictures(self, pictures: PictureSampler, stream: av.VideoStream, packet: av.Packet | None) -> None:
+        if self._clock is not None and packet is not None:
+            self._clock.fed(packet)
+        for frame in stream.decode(packet):
+            if self._clock is not None:
+                self._clock.set_time(frame)
+            if pictures.add(frame):
+                self._on_progress()
 
 
 def _sampler_of(stream: av.VideoStream | None, origin_us: int, options: DecodeOptions) -> PictureSampler | None:

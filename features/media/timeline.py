@@ -74,3 +74,25 @@ class Timeline:
 
     def _is_near(self, t_us: int, due_us: int) -> bool:
         return -_LONGEST_STEP_BACK_US <= t_us - due_us <= self._longest_gap_us
+
+
+class DecodingClock:
+    """Presentation times in a container that states only when each frame is decoded, as AVI does.
+
+    A decoder shows a frame as many frames late as it holds back; the first one tells how many that are.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._delay: int | None = None
+
+    def fed(self, packet: av.Packet) -> None:
+        """Tell of a packet before it is decoded."""
+        if self._first is None and packet.is_keyframe:
+            self._first = packet.dts
+
+    def set_time(self, frame: av.VideoFrame) -> None:
+        """Give a frame that was just decoded its presentation time; none where none is known."""
+        if frame.dts is not None and self._delay is None:
+            self._delay = frame.dts - (frame.dts if self._first is None else self._first)
+        frame.pts = None if frame.dts is None else frame.dts - (self._delay or 0)
