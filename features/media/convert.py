@@ -154,14 +154,16 @@ def matrix_of(frame: av.VideoFrame) -> Colorspace | None:
 
 def deinterlaced(frame: av.VideoFrame, before: av.VideoFrame | None, after: av.VideoFrame | None) -> av.VideoFrame:
     """A frame's first field with the lines between filled in, from what is around it in place and time."""
+    near = [other for other in (before, frame, after) if other is not None and _alike(other, frame)]
     graph = av.filter.Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
-    graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=all"), graph.add("buffersink")).configure()
-    near = [other for other in (before, frame, after) if other is not None and _alike(other, frame)]
-    for other in near:
-        graph.vpush(other)
-    graph.vpush(None)
-    shown = [graph.vpull() for _ in near]
+    try:
+        graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=all"), graph.add("buffersink")).configure()
+        for other in (*near, None):
+            graph.vpush(other)
+        shown = [graph.vpull() for _ in near]
+    except av.error.FFmpegError:  # a frame of two lines, or of a format that the filter does not take
+        return frame
     return shown[near.index(frame)]
 
 
