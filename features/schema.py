@@ -97,7 +97,7 @@ TRANSCRIPTS = _schema(
     ("end_us", pa.int64()),
     ("text", pa.string()),
     ("language", pa.string()),
-    ("source", pa.string()),  # subtitle, sidecar, asr:<name>
+    ("source", pa.string()),  # subtitle, sidecar, asr:<name>; of several also subtitle:2, sidecar:forced
     ("speaker", pa.string()),
     ("words", _WORDS),
 )

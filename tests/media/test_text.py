@@ -2,12 +2,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from fractions import Fraction
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import av
-import numpy as np
 import pytest
 from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
@@ -18,9 +14,10 @@ from features.media.decode import decode_media
 from features.media.text import _texts_in
 from features.transcripts.choice import best_text
 from features.transcripts.subtitles import parse_subtitles, read_text
+from tests.media.tracks import TextTrack, write_tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from features.records import DecodedMedia
 
@@ -42,55 +39,20 @@ over both
 """
 
 
-class _Track(NamedTuple):
-    codec: str
-    packets: Sequence[tuple[int, int, bytes]] = ((500, 1500, b"Hi"),)
-    language: str = ""
-    disposition: Disposition = Disposition(0)
-
-
-def _write(path: Path, *tracks: _Track, seconds: int = 5) -> Path:
-    """A video with tracks whose packets (start and end in ms, payload) are written as they are."""
-    with av.open(str(path), "w") as output:
-        video = output.add_stream("mpeg4", rate=5)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        packets = []
-        for track in tracks:
-            stream = output.add_mux_stream(track.codec)
-            stream.time_base = Fraction(1, 1000)
-            stream.disposition = track.disposition
-            if track.language:
-                stream.metadata["language"] = track.language
-            packets += [(stream, *packet) for packet in track.packets]
-        for index in range(5 * seconds):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), format="rgb24")
-            frame = frame.reformat(format="yuv420p")
-            frame.pts, frame.time_base = index, Fraction(1, 5)
-            output.mux(video.encode(frame))
-        output.mux(video.encode(None))
-        for stream, start, end, payload in packets:
-            packet = av.Packet(payload)
-            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 1000), True
-            packet.pts = packet.dts = start
-            packet.duration = end - start
-            output.mux(packet)
-    return path
-
-
 def _said(decoded: DecodedMedia) -> list[tuple[str, str | None, str]]:
     return [(utterance.source, utterance.language, utterance.text) for utterance in decoded.utterances]
 
 
 def test_all_tracks_are_kept_and_the_best_is_chosen(tmp_path: Path) -> None:
-    path = _write(
+    path = write_tracks(
         tmp_path / "a.mkv",
-        _Track("subrip", [(500, 1500, b"[door] Hi")], "eng", Disposition.hearing_impaired),
-        _Track("subrip", [(500, 1500, b"Sign")], "eng", Disposition.forced),
-        _Track("subrip", [(500, 1500, b"Salut")], "fre"),
-        _Track("subrip", [(500, 1500, b"Hi")], "eng", Disposition.default),
-        _Track("subrip", [(500, 1500, b"Hi")], "eng"),
-        _Track("subrip", [(500, 1500, b"Hello")], "eng"),
-        _Track("subrip", [(500, 1500, b"?")], "und"),
+        TextTrack("subrip", [(500, 1500, b"[door] Hi")], "eng", Disposition.hearing_impaired),
+        TextTrack("subrip", [(500, 1500, b"Sign")], "eng", Disposition.forced),
+        TextTrack("subrip", [(500, 1500, b"Salut")], "fre"),
+        TextTrack("subrip", [(500, 1500, b"Hi")], "eng", Disposition.default),
+        TextTrack("subrip", [(500, 1500, b"Hi")], "eng"),
+        TextTrack("subrip", [(500, 1500, b"Hello")], "eng"),
+        TextTrack("subrip", [(500, 1500, b"?")], "und"),
     )
     decoded = decode_media(path)
     assert sorted(_said(decoded), key=str) == [
@@ -108,11 +70,11 @@ def test_all_tracks_are_kept_and_the_best_is_chosen(tmp_path: Path) -> None:
 
 
 def test_bitmap_tracks_cost_only_themselves(tmp_path: Path) -> None:
-    path = _write(
+    path = write_tracks(
         tmp_path / "a.mkv",
-        _Track("dvd_subtitle", [(0, 900, b"\x16\x00\x00")], "spa"),
-        _Track("subrip"),
-        _Track("hdmv_pgs_subtitle", []),
+        TextTrack("dvd_subtitle", [(0, 900, b"\x16\x00\x00")], "spa"),
+        TextTrack("subrip"),
+        TextTrack("hdmv_pgs_subtitle", []),
     )
     decoded = decode_media(path)
     assert decoded.info.has_video
@@ -129,7 +91,7 @@ def test_bitmap_tracks_cost_only_themselves(tmp_path: Path) -> None:
 
 def test_webvtt_tells_who_speaks_and_keeps_what_looks_like_a_tag(tmp_path: Path) -> None:
     cue = b"<v Anna>Hi <c.loud>there</c></v> <v.x Bob Lee>a < b &lt;i&gt;</v>"
-    decoded = decode_media(_write(tmp_path / "a.mkv", _Track("webvtt", [(0, 900, cue)])))
+    decoded = decode_media(write_tracks(tmp_path / "a.mkv", TextTrack("webvtt", [(0, 900, cue)])))
     assert [(one.speaker, one.text) for one in decoded.utterances] == [("Anna", "Hi there"), ("Bob Lee", "a < b <i>")]
 
 
@@ -137,13 +99,13 @@ def test_webvtt_tells_who_speaks_and_keeps_what_looks_like_a_tag(tmp_path: Path)
 def test_the_encoding_is_that_of_the_whole_track(tmp_path: Path, encoding: str) -> None:
     lines = ["Привет, как дела?", "Да.", "Я не знаю, что сказать."]
     packets = [(1000 * index, 1000 * index + 900, line.encode(encoding)) for index, line in enumerate(lines)]
-    decoded = decode_media(_write(tmp_path / "a.mkv", _Track("subrip", packets, "rus")))
+    decoded = decode_media(write_tracks(tmp_path / "a.mkv", TextTrack("subrip", packets, "rus")))
     assert [utterance.text for utterance in decoded.utterances] == lines
 
 
 def test_cues_past_the_end_are_cut_or_dropped_and_told(tmp_path: Path) -> None:
     packets = [(0, 500, b"a"), (4500, 6000, b"a little longer"), (4800, 36_000_000, b"for ever"), (7000, 8000, b"late")]
-    decoded = decode_media(_write(tmp_path / "a.mkv", _Track("subrip", packets)))
+    decoded = decode_media(write_tracks(tmp_path / "a.mkv", TextTrack("subrip", packets)))
     assert [(one.end_us, one.text) for one in decoded.utterances] == [
         (500_000, "a"),
         (6_000_000, "a little longer"),
@@ -156,7 +118,7 @@ def test_cues_past_the_end_are_cut_or_dropped_and_told(tmp_path: Path) -> None:
 
 def test_a_cue_without_an_end_lasts_to_the_next(tmp_path: Path) -> None:
     packets = [(0, 0, b"a"), (1000, 1000, b"b"), (3000, 3500, b"c")]
-    decoded = decode_media(_write(tmp_path / "a.mkv", _Track("subrip", packets)))
+    decoded = decode_media(write_tracks(tmp_path / "a.mkv", TextTrack("subrip", packets)))
     assert [(one.start_us, one.end_us) for one in decoded.utterances][:2] == [(0, 1_000_000), (1_000_000, 3_000_000)]
 
 
@@ -198,8 +160,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("text")
     cues = [(100 * index, 100 * index + 90, f"line {index} <b>é</b>".encode()) for index in range(20)]
     events = [(start, end, b"%d,0,Default,Bob,0,0,0,,{\\b1}%s" % (start, text)) for start, end, text in cues]
-    tracks = _Track("subrip", cues), _Track("webvtt", cues), _Track("ass", events)
-    return _write(folder / "whole.mkv", *tracks, seconds=2).read_bytes()
+    tracks = TextTrack("subrip", cues), TextTrack("webvtt", cues), TextTrack("ass", events)
+    return write_tracks(folder / "whole.mkv", *tracks, seconds=2).read_bytes()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

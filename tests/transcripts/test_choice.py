@@ -5,7 +5,7 @@ import random
 import pytest
 
 from features.records import Utterance
-from features.transcripts.choice import best_text
+from features.transcripts.choice import best_text, source_rank
 
 
 def _said(start_us: int, source: str, language: str | None = None) -> Utterance:
@@ -51,3 +51,34 @@ def test_order_does_not_matter() -> None:
     shuffled = list(ALL)
     random.Random(1).shuffle(shuffled)
     assert best_text(shuffled) == best_text(ALL)
+
+
+SOURCES = [
+    "subtitle",
+    "subtitle:2",
+    "subtitle:sdh",
+    "sidecar",
+    "sidecar:2",
+    "sidecar:10",
+    "sidecar:sdh",
+    "sidecar:untimed",
+    "asr:pocketsphinx",
+    "asr:whisper",
+    "subtitle:commentary",
+    "subtitle:forced",
+    "sidecar:forced",
+]
+
+
+def test_order_of_sources() -> None:
+    assert sorted(reversed(SOURCES), key=source_rank) == SOURCES
+    said = [_said(0, source, "en") for source in SOURCES]
+    while said:
+        assert best_text(said) == (said.pop(0),)
+
+
+def test_a_language_counts_more_than_sounds_told() -> None:
+    said = [_said(0, "subtitle", "fr"), _said(0, "subtitle:sdh", "en"), _said(0, "subtitle:forced", "de")]
+    assert [best_text(said, language=language)[0].language for language in ("en", "fr", "de", "en-GB")] == [
+        *("en", "fr", "fr", "en"),
+    ]

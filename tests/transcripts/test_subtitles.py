@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import TranscriptionError
 from features.records import Utterance
+from features.transcripts.styles import plain_ass
 from features.transcripts.subtitles import decode_text, parse_subtitles, plain_text, read_text
 
 if TYPE_CHECKING:
@@ -134,3 +136,90 @@ def test_any_bytes_parse_or_are_refused(content: bytes) -> None:
     except TranscriptionError:
         return
     assert all(utterance.start_us < utterance.end_us and utterance.text for utterance in utterances)
+
+
+ASS = """[Script Info]
+Title: x
+
+[V4+ Styles]
+Format: Name, Fontname
+Style: Default,Arial
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Comment: 0,0:00:00.00,0:00:09.00,Default,,0,0,0,,not, said
+Dialogue: 1,0:00:03.50,0:00:04.00,Default,Bob,0,0,0,,{\\i1}Late,{\\i0} you\\Nknow{a remark}\\hall
+Dialogue: 0,0:00:01.00,0:00:02.25,Default,,0,0,0,,{\\k20}Ka{\\k30}ra{\\k25}oke \\{x\\}
+Dialogue: 1,0:00:01.00,0:00:02.25,Default,,0,0,0,,{\\blur3}Ka{\\k30}raoke \\{x\\}
+Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\\p1}m 0 0 l 10 10{\\p0}
+Dialogue: 0,0:00:05.00,0:00:06.00,Default,,0,0,0,,{\\pos(1,2)\\p1}m 0 0{\\p0}seen
+"""
+
+
+def test_ass() -> None:
+    wanted = (
+        Utterance(1_000_000, 2_250_000, "Karaoke {x}", "sidecar"),
+        Utterance(3_500_000, 4_000_000, "Late, you know all", "sidecar", None, "Bob"),
+        Utterance(5_000_000, 6_000_000, "seen", "sidecar"),
+    )
+    assert _parse(ASS) == wanted
+    assert _parse(ASS.replace("\n", "\r\n")) == wanted
+
+
+def test_ssa_names_its_fields_in_another_order() -> None:
+    content = """[Events]
+Format: Marked, Start, End, Name, Text
+Dialogue: Marked=0,0:00:01.00,1:00:02.00,Ann,Hi, you
+"""
+    assert _parse(content) == (Utterance(1_000_000, 3_602_000_000, "Hi, you", "sidecar", None, "Ann"),)
+
+
+def test_several_voices_in_one_cue() -> None:
+    said = _parse("WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Hi</v>\n<v Bob>Yo")
+    assert [(one.speaker, one.text) for one in said] == [("Ann", "Hi"), ("Bob", "Yo")]
+
+
+def test_what_is_no_cue_of_webvtt() -> None:
+    content = """\ufeffWEBVTT
+X-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0
+
+REGION
+id:fred
+
+NOTE
+00:00 is not a time
+
+1
+00:01.000 --> 00:02.000 region:fred align:left
+said
+
+NOTE a remark after it
+
+STYLE
+::cue { color: red }
+"""
+    assert [one.text for one in _parse(content)] == ["said"]
+
+
+def test_subrip_goes_on_over_an_empty_line() -> None:
+    content = "1\n00:00:01,000 --> 00:00:02,000\na\n\nb\n\n2\n00:00:03,000 --> 00:00:04,000\n42\n\n"
+    assert [one.text for one in _parse(content)] == ["a b", "42"]
+    assert [one.text for one in _parse(content.replace("\n", "\n\n"))] == ["a b", "42"]
+
+
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt", "a.ass"])
+def test_files_agree_with_libav(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    content = {"a.srt": SRT, "a.vtt": VTT.replace("&lt;i&gt;", "&amp;"), "a.ass": ASS.replace(r"\{x\}", "")}[name]
+    path.write_text(content, encoding="utf-8")
+    found = set()
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            for event in container.streams[0].codec_context.decode2(packet) or () if packet.size else ():
+                text = plain_ass(event.ass.decode().split(",", 8)[-1])
+                times = (
+                    round(float(at * packet.time_base * 1000)) for at in (packet.pts, packet.pts + packet.duration)
+                )
+                found.add((*times, text))
+    ours = {(one.start_us // 1000, one.end_us // 1000, one.text) for one in _parse(content)}
+    assert ours == {cue for cue in found if cue[-1]}
