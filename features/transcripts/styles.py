@@ -13,11 +13,11 @@ from features.records import Word
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]+)>")
 _TAG = re.compile(r"</?(?:[A-Za-z][^<>]*|\d[\d:.]*)?>")
 _LINE_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _OVERRIDE = re.compile(r"\{(?:\\[^{}]*|[A-Za-z]:[^{}]*)\}")
-_BLOCK = re.compile(r"(?<!\\)\{([^}]*)\}")
+_BLOCK = re.compile(r"(?<!\\)\{([^{}]*)\}")
 _DRAWING = re.compile(r"\\p(\d+)")
 _BREAK = re.compile(r"\\[Nnh]")
 _STAMP = re.compile(r"<(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})\.(\d{1,9})>")

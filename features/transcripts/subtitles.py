@@ -25,7 +25,7 @@ _ASS_TIME = re.compile(_TIME)
 _ASS_LINE = re.compile(r"^\s*(Format|Dialogue)\s*:\s*(.*)$", re.IGNORECASE)
 _ASS_FIELDS = ("layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text")
 _ASS_START = re.compile(
-    r"^\s*(?:\[Script Info\]|\[Events\]|\[V4\+? Styles\])|^Dialogue\s*:", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*(?:\[Script Info\]|\[Events\]|\[V4\+? Styles\]|Dialogue[ \t]*:)", re.IGNORECASE | re.MULTILINE
 )
 _STAMPED = re.compile(r"<\d[\d:]*\.\d+>")
 
