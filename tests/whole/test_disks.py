@@ -30,7 +30,8 @@ pytestmark = pytest.mark.slow
 
 MARKS = {"ingest": "media", "extract": "coverage/brittle@1"}
 _DISK_MEGABYTES = 32
-_SMALLEST_FILE_BYTES = 4096
+_PAGE_BYTES = 4096
+_LARGEST_FILE_BYTES = 2048
 
 
 class Disk:
@@ -65,11 +66,11 @@ class Disk:
             with self._ballast.open("wb", buffering=0) as file:
                 try:
                     while True:
-                        file.write(bytes(4096))
+                        file.write(bytes(_PAGE_BYTES))
                 except OSError:
                     return
         for process in processes_below(run.pid):
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_SMALLEST_FILE_BYTES, _SMALLEST_FILE_BYTES))
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_LARGEST_FILE_BYTES, _LARGEST_FILE_BYTES))
 
     def _remount(self, rights: str) -> int:
         command = ["mount", "-o", f"remount,{rights}", str(self.folder)]
@@ -147,7 +148,7 @@ def test_a_disk_without_any_room_is_told_before_anything_is_done(
     site, elsewhere = reference.site, tmp_path / "elsewhere"
     if not disk.folder.is_mount():
         pytest.skip("only a disk of its own can be filled before a run")
-    (disk.folder / "file").write_bytes(bytes((_DISK_MEGABYTES << 20) - _SMALLEST_FILE_BYTES))
+    (disk.folder / "file").write_bytes(bytes((_DISK_MEGABYTES << 20) - _PAGE_BYTES))
     said = site.run(elsewhere, "ingest", site.clips, "--runner", "in-process", status=3, TMPDIR=str(disk.folder))
     assert_one_clear_line(said, disk.folder)
     assert Store.open(elsewhere).batches("media") == frozenset()
