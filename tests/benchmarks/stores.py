@@ -154,8 +154,8 @@ def _record(table: str, batch_id: str, num_rows: int) -> FileRecord:
 
 def _commit(store: Store, table: str, files: Sequence[FileRecord], spec: FeatureSpec | None) -> None:
     """As `commit_files`, but without asking for each batch whether it was committed before."""
-    store.ensure(table, spec)
+    handle = store.ensure(table, spec)
     for start in range(0, len(files), _BATCHES_A_COMMIT):
         some = files[start : start + _BATCHES_A_COMMIT]
         transactions = {f"ingest:{table}:{file.batch_id}": 1 for file in some}
-        _commit_once(store.load(table), table, some, [], transactions, {"stage": "ingest"})
+        _commit_once(handle, table, some, [], transactions, {"stage": "ingest"})
