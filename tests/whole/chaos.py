@@ -1,8 +1,9 @@
 """Chaos: a night is killed at random moments until it is done; the tables must equal an uninterrupted night's.
 
-`make chaos` kills its way through 50 nights; `python -m tests.whole.chaos --rounds 1 --seed 7` repeats one of them.
-A round's kills follow from its seed: what is killed, and when - a while after the start, or after so many more files
-in the store, for then all moments are as likely on a slow machine as on a fast one.
+`make chaos` kills its way through 50 nights, then lets two runs loose on one store, 8 times. A night's kills follow
+from its seed: what is killed, and when - a while after the start, or after so many more files in the store, for then
+all moments are as likely on a slow machine as on a fast one. `python -m tests.whole.chaos --rounds 1 --seed 7` repeats
+one night.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import psutil
 from features.store import Store
 from features.store.verify import verify_store
 from tests.pipelines.running import processes_below, still_alive
+from tests.whole.rivals import run_rivals
 from tests.whole.site import STAGES, assert_alike, assert_whole, make_reference, orphans
 
 if TYPE_CHECKING:
@@ -249,6 +251,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; it counts up")
+    parser.add_argument("--rivals", type=int, default=8, help="rounds of two runs at once on one store")
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--parallel", type=int, default=2, help="rounds at a time, each on a store of its own")
     given = parser.parse_args()
@@ -261,7 +264,11 @@ def main() -> int:
         for done in pool.map(lambda seed: run_round(reference, folder / f"{seed}", Plan.drawn(seed)), seeds):
             rounds.append(done)
             print(done, flush=True)
-    print(summary_of(rounds))
+        print(summary_of(rounds), flush=True)
+        for number in range(given.rivals):
+            slow, leases = number % 2 == 1, number % 4 == 0
+            run_rivals(reference, folder / f"rivals-{number}", slow=slow, leases=leases)
+            print(f"two runs at once, slow disk: {slow}, leases: {leases}: each row once", flush=True)
     return 0
 
 

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 PLANS = (
-    Plan(1, most_kills=3),
-    Plan(2, stages=("ingest",), runner="multi", most_kills=3),
+    Plan(1, most_kills=2),
+    Plan(2, stages=("ingest",), runner="multi", most_kills=2),
     Plan(3, stages=("ingest", "extract"), most_kills=3),
     Plan(4, stages=("extract",), wave_batches=4, most_kills=3),
     Plan(5, stages=("ingest",), wave_batches=4, most_kills=4),
