@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac"})
-TEXT_SUFFIXES = frozenset({".txt", ".srt", ".vtt"})
+TEXT_SUFFIXES = frozenset({".ass", ".srt", ".ssa", ".txt", ".vtt"})
 
 
 class Given(NamedTuple):

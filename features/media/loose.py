@@ -17,7 +17,7 @@ from features.transcripts.subtitles import parse_subtitles, read_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SUBTITLE_SUFFIXES = frozenset({".srt", ".vtt"})
+_SUBTITLE_SUFFIXES = frozenset({".ass", ".srt", ".ssa", ".vtt"})
 _SILENT_US = MICROSECONDS
 
 
@@ -27,7 +27,7 @@ def read_loose(
     """One media of a still image, a sound and a text; any of them may be missing, not all.
 
     The image is on screen, and a plain text is said, for as long as the sound lasts; for one second without
-    sound. A SubRip or WebVTT text keeps its own times.
+    sound. A SubRip, WebVTT or ASS text keeps its own times.
 
     Args:
         image: A picture file; turned upright as its EXIF says.
