@@ -77,12 +77,18 @@ class FrameConverter:
         self._stated_aspect = stream.sample_aspect_ratio
         self._first_aspect: Fraction | None = None
         self._has_begun = False
+        self._coding: tuple[int, int, Fraction | None] | None = None
+        self._square = (0, 0)
         self._reformatter = VideoReformatter()
 
     def square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height with square pixels, before it is brought upright; ask before the next frame is decoded."""
-        aspect = _sane_aspect(self._aspect())
-        return max(1, round(frame.width * aspect)), frame.height
+        coded: Fraction | None = self._codec.sample_aspect_ratio
+        coding = (frame.width, frame.height, coded)
+        if coding != self._coding:  # asked for every frame, and fractions are slow
+            self._coding = coding
+            self._square = max(1, round(frame.width * _sane_aspect(self._aspect(coded)))), frame.height
+        return self._square
 
     def picture(
         self,
@@ -105,8 +111,7 @@ class FrameConverter:
         whole = deinterlaced(frame, before, after) if frame.interlaced_frame else frame
         return turn_of(frame).apply(self._bgr(whole, *size))
 
-    def _aspect(self) -> Fraction | None:
-        coded: Fraction | None = self._codec.sample_aspect_ratio
+    def _aspect(self, coded: Fraction | None) -> Fraction | None:
         if not self._has_begun:
             self._has_begun, self._first_aspect = True, coded
         follows = not self._stated_aspect or self._stated_aspect == self._first_aspect
