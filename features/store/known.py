@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.schema import BATCH_ID, schema_of
-from features.store.listing import KEY, key_of, key_of_source
+from features.store.listing import KEY, key_of, keys_of
 from features.store.read import read_files
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class KnownSources:
         known = self._unseen() if self._again else self._load()
         left = iter(sources)
         while some := list(islice(left, _SOURCES_A_LOOK)):
-            there = _among(_digests(key_of_source(source, again=self._again) for source in some), known)
+            there = _among(_digests(keys_of(some, again=self._again)), known)
             yield from (some[place] for place in np.flatnonzero(~there))
 
     def strike(self, listings: Sequence[pa.Table]) -> list[pa.Table]:
@@ -114,16 +114,26 @@ class KnownSources:
 
 
 def _digests(keys: Iterable[str]) -> Digests:
-    joined = b"".join(blake2b(key.encode(), digest_size=_DIGEST_BYTES).digest() for key in keys)
+    joined = b"".join([blake2b(key.encode(), digest_size=_DIGEST_BYTES).digest() for key in keys])
     return np.frombuffer(joined, _DIGEST)
 
 
 def _among(wanted: Digests, known: Digests) -> NDArray[np.bool_]:
-    """Which stand among sorted ones."""
+    """Which stand among sorted ones: by the first 8 bytes, and then by all 16."""
     if not len(known):
         return np.zeros(len(wanted), bool)
-    places = np.searchsorted(known, wanted).clip(max=len(known) - 1)
-    return np.asarray(known[places] == wanted)
+    heads, wanted_heads = _heads(known), _heads(wanted)
+    places = np.searchsorted(heads, wanted_heads).clip(max=len(known) - 1)
+    there = np.asarray(known[places] == wanted)
+    unsure = np.flatnonzero((heads[places] == wanted_heads) & ~there)  # two with one head: a matter of centuries
+    if len(unsure):
+        there[unsure] = np.isin(wanted[unsure], known)
+    return there
+
+
+def _heads(digests: Digests) -> NDArray[np.uint64]:
+    """The first 8 bytes as numbers in the same order: they compare ten times as fast."""
+    return digests.view(np.dtype(">u8"))[::2].astype(np.uint64)
 
 
 def _read_kept(path: Path) -> tuple[Digests, frozenset[str]]:
