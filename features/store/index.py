@@ -179,8 +179,11 @@ def _load(path: Path) -> tuple[dict[str, NDArray[np.uint64]], tuple[str, ...]]:
 
 
 def _save(path: Path, entries: dict[str, NDArray[np.uint64]], files: Sequence[str]) -> None:
-    """Write the index beside, then rename; a store that may not be written does without."""
-    table = pa.table(entries).replace_schema_metadata({_FILES_KEY: json.dumps(files)})
+    keep_table(path, pa.table(entries).replace_schema_metadata({_FILES_KEY: json.dumps(files)}))
+
+
+def keep_table(path: Path, table: pa.Table) -> None:
+    """Write what was derived beside, then rename; a store that may not be written does without."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)

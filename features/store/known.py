@@ -6,10 +6,7 @@ table's live files, file by file, and may be deleted at any time; it holds hashe
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import uuid
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.schema import BATCH_ID, schema_of
+from features.store.index import keep_table
 from features.store.listing import KEY, key_of, keys_of
 from features.store.read import read_files
 
@@ -149,12 +147,6 @@ def _read_kept(path: Path) -> tuple[Digests, frozenset[str]]:
 
 
 def _keep(path: Path, digests: Digests, files: Iterable[str]) -> None:
-    """Write beside, then rename; a store that may not be written does without."""
     column = pa.Array.from_buffers(pa.binary(_DIGEST_BYTES), len(digests), [None, pa.py_buffer(digests.tobytes())])
     table = pa.table({"digest": column}).replace_schema_metadata({_FILES_KEY: json.dumps(sorted(files))})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex}")
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        with pa.ipc.new_file(str(temporary), table.schema) as sink:
-            sink.write_table(table, max_chunksize=max(1, table.num_rows))
-        temporary.replace(path)
+    keep_table(path, table)

@@ -84,7 +84,8 @@ class MediaSettlement:
         own = {file.batch_id for file in files}
         others = sorted(media_index(self._store).batches_of_uris({claim.uri for claim in claims}) - own)
         before = read_committed(self._store, "media", batch_ids=others)
-        newest = _newest([*claims, *(Claim(row[BATCH_ID], row["uri"], row["media_id"]) for row in _known(before))])
+        known = (Claim(row[BATCH_ID], row["uri"], row["media_id"]) for row in _known(before))
+        newest = _newest([*sorted(known), *sorted(claims)])
         settled = [self._settled(file, losers, newest) for file in files]
         changed = _superseded(before, newest)
         removed = live_files(handle, changed.keys())
@@ -133,8 +134,12 @@ def _known(before: pa.Table) -> Iterator[Row]:
 
 
 def _newest(claims: Iterable[Claim]) -> dict[str, str]:
-    """By URI: the media that the latest batch found there."""
-    return {claim.uri: claim.media_id for claim in sorted(claims)}
+    """By URI: the media that the batch found there that was planned last; in one second, the one that comes last."""
+    return {claim.uri: claim.media_id for claim in sorted(claims, key=_planned_at)}
+
+
+def _planned_at(claim: Claim) -> str:
+    return claim.batch_id.partition("-")[0]
 
 
 def _superseded(before: pa.Table, newest: Mapping[str, str]) -> dict[str, list[Row]]:

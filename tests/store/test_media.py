@@ -157,6 +157,13 @@ def test_a_place_that_now_holds_known_bytes_supersedes_its_old_media(store: Stor
     assert medias(store) == [("b1", "a", None), ("b1", "b", "a")]
 
 
+def test_of_two_batches_of_one_second_the_one_that_is_committed_last_holds(store: Store) -> None:
+    place = "/videos/one.mp4"
+    commit(store, ingested(store, "20260101T000000-0f", [media("a", uri=place)]))
+    commit(store, ingested(store, "20260101T000000-0a", [media("b", uri=place)]))
+    assert medias(store) == [("20260101T000000-0a", "b", None), ("20260101T000000-0f", "a", "b")]
+
+
 def test_a_batch_that_comes_late_is_superseded_by_the_later_batch(store: Store) -> None:
     place = "/videos/one.mp4"
     late = ingested(store, "b1", [media("a", uri=place), media("c")])
