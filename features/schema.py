@@ -219,6 +219,15 @@ def schema_of(table: str) -> pa.Schema:
     raise SchemaError(message)
 
 
+def is_table(name: str) -> bool:
+    """Whether a name is that of a table."""
+    try:
+        schema_of(name)
+    except SchemaError:
+        return False
+    return True
+
+
 def data_schema_of(table: str) -> pa.Schema:
     """Schema of a table's Parquet files: without the partition column."""
     schema = schema_of(table)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import SchemaError, StoreError
-from features.schema import BATCH_ID, SCHEMA_VERSION, schema_of
+from features.errors import StoreError
+from features.schema import BATCH_ID, SCHEMA_VERSION, is_table, schema_of
 from features.spec import SPEC_KEY, FeatureSpec
 from features.store.files import reason_of
 from features.store.marker import MARKER, check_version, raise_version, write_marker
@@ -196,7 +196,7 @@ class Store:
     def tables(self) -> tuple[str, ...]:
         """Names of all tables that have been made, sorted."""
         names = [name for table in _folders(self.path) for name in (table, *_members(self.path, table))]
-        return tuple(sorted(name for name in names if _is_table(name) and self.has(name)))
+        return tuple(sorted(name for name in names if is_table(name) and self.has(name)))
 
     def batches(self, table: str) -> frozenset[str]:
         """Batches that a table has committed, from its log alone; none where there is no table."""
@@ -259,7 +259,7 @@ def size_of(files: pa.Table) -> TableSize:
 
 def _members(store: Path, family: str) -> list[str]:
     """Folders in a family's folder that may be tables; `transcripts` is a table too, with a folder a batch."""
-    if not _is_table(f"{family}/any"):
+    if not is_table(f"{family}/any"):
         return []
     return [f"{family}/{name}" for name in _folders(store / family) if not name.startswith(f"{BATCH_ID}=")]
 
@@ -270,14 +270,6 @@ def _folders(path: Path) -> list[str]:
             return [entry.name for entry in entries if entry.is_dir()]
     except FileNotFoundError:
         return []
-
-
-def _is_table(name: str) -> bool:
-    try:
-        schema_of(name)
-    except SchemaError:
-        return False
-    return True
 
 
 def _check_spec(table: str, handle: DeltaTable, spec: FeatureSpec) -> None:

@@ -8,8 +8,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from features.errors import SchemaError
-from features.schema import BATCH_ID, schema_of
+from features.schema import BATCH_ID, is_table
 from features.store.leases import dead_leases
 from features.store.marker import MARKER
 
@@ -71,19 +70,11 @@ def _temporary(store: Store) -> Iterator[Path]:
     yield from (path for path in (root / ".index").glob("*") if path.name.count(".") > 1)
     made = set(store.tables())
     for folder in (*root.glob("*"), *root.glob("*/*")):
-        if not folder.is_dir() or not _is_table(folder.relative_to(root).as_posix()):
+        if not folder.is_dir() or not is_table(folder.relative_to(root).as_posix()):
             continue
         yield from (path for path in (folder / "_delta_log").glob("*") if _UNFINISHED_ENTRY.fullmatch(path.name))
         if folder.relative_to(root).as_posix() not in made:
             yield from folder.glob(_DATA)
-
-
-def _is_table(name: str) -> bool:
-    try:
-        schema_of(name)
-    except SchemaError:
-        return False
-    return True
 
 
 def sweep(stale: Iterable[Stale]) -> None:
