@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.errors import MediaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
     from pathlib import Path
 
 MICROSECONDS = 1_000_000
@@ -18,6 +18,7 @@ MICROSECONDS = 1_000_000
 
 _DIGEST_BYTES = 16
 _READ_BYTES = 1 << 20
+_SECOND = "%Y%m%dT%H%M%S"
 
 
 class Span(NamedTuple):
@@ -87,7 +88,15 @@ def make_batch_id(planned_at: datetime, index: int, entries: Sequence[str]) -> s
     Returns:
         Characters `[A-Za-z0-9-]` only, so that it needs no escaping in a path.
     """
-    return f"{planned_at:%Y%m%dT%H%M%S}-{index:06x}{fingerprint(list(entries))}"
+    return f"{planned_at:{_SECOND}}-{index:06x}{fingerprint(list(entries))}"
+
+
+def second_of_batch(batch_id: str) -> datetime | None:
+    """The UTC second that a batch is named after; None of a name that `make_batch_id` did not make."""
+    try:
+        return datetime.strptime(batch_id.partition("-")[0], _SECOND).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def seconds_to_us(seconds: float) -> int:

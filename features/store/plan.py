@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from features.identity import fingerprint, make_batch_id
+from features.identity import fingerprint, make_batch_id, second_of_batch
 from features.schema import BATCH_ID, data_schema_of
 from features.store.commit import Settled, commit_files
 from features.store.files import write_file
@@ -149,7 +150,8 @@ def plan_sources(
         return ()
     lineage = Lineage(run_id, "plan", code_version(), fingerprint=fingerprint(config), config=config)
     stated = {"planned_at": now, "config_fingerprint": lineage.fingerprint}
-    drafts = {make_batch_id(now, i, rows[KEY].to_pylist()): rows for i, rows in enumerate(_batches(new, limits))}
+    since = _after_all(store, now)
+    drafts = {make_batch_id(since, i, rows[KEY].to_pylist()): rows for i, rows in enumerate(_batches(new, limits))}
 
     def write(batch_id: str) -> FileRecord:
         return write_file(store, _TABLE, batch_id, _rows_of(drafts[batch_id], stated), lineage=[lineage])
@@ -162,6 +164,15 @@ def plan_sources(
 
     files = [write(batch_id) for batch_id in drafts]
     return commit_files(store, _TABLE, files, stage="plan", metadata=lineage.metadata(), settle=settle).batch_ids
+
+
+def _after_all(store: Store, now: datetime) -> datetime:
+    """The time that new batches are named after: later than every batch there is, whatever the clock says.
+
+    What is planned later then sorts later: a retry in the same second, or after a clock was set back.
+    """
+    latest = second_of_batch(max(store.batches(_TABLE), default=""))
+    return now if latest is None else max(now, latest + timedelta(seconds=1))
 
 
 def waves(batch_ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import MediaError, StoreError
-from features.identity import fingerprint, media_id_of_file
+from features.identity import fingerprint, media_id_of_file, second_of_batch
 from features.schema import BATCH_ID, data_schema_of, schema_of
 from features.store.checks import PLACE, LiveFile, read_rows, rules_of
 from features.store.commit import commit_files
@@ -145,7 +144,7 @@ def rebuild_sources(store: Store, batch_id: str, bad: Collection[str], lineage: 
     ids = {uri: row["media_id"] for uri, row in media.items()} | {row["uri"]: row["media_id"] for row in results}
     before = {row["uri"]: row for row in readable_rows(store, "sources", batch_id).to_pylist()}
     lineage = replace(lineage, config=config_of(store, batch_id))
-    stated = {"planned_at": _planned_at(batch_id), "config_fingerprint": fingerprint(lineage.config)}
+    stated = {"planned_at": second_of_batch(batch_id), "config_fingerprint": fingerprint(lineage.config)}
     rows = []
     for uri, media_id in ids.items():
         consent = media[uri]["consent"] if uri in media else "unstated"
@@ -168,13 +167,6 @@ def _listed(uri: str, media_id: str | None) -> Row:
         return {}
     sidecars = [str(sidecar) for sidecar in find_sidecars(path)]
     return {"size_bytes": status.st_size, "mtime_us": status.st_mtime_ns // 1000, "sidecars": sidecars}
-
-
-def _planned_at(batch_id: str) -> datetime | None:
-    try:
-        return datetime.strptime(batch_id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def config_of(store: Store, batch_id: str, tables: Iterable[str] = _INGESTED) -> str:

@@ -270,8 +270,9 @@ def _row(key: bytes, place: Place, now: datetime, run_id: str) -> dict[str, Any]
     }
 
 
-def _identity(row: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
-    return row["media_id"], row["uri_hash"], row["source_hash"]
+def _identity(row: Mapping[str, Any]) -> tuple[str, str | None]:
+    """A batch has a place once: one that a killed erasure has cleared of its source's size is no other."""
+    return row["media_id"], row["uri_hash"]
 
 
 def _hash(key: bytes, text: str) -> str:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from features.errors import StoreError
-from features.identity import fingerprint
+from features.identity import fingerprint, second_of_batch
 from features.store import Store, pending_batches, plan_sources, unfinished_batches
 from features.store.commit import commit_files
 from features.store.known import _among, _digests
 from features.store.lineage import read_lineage
-from features.store.plan import BatchLimits, Source, _even_cuts, read_plan, waves
+from features.store.plan import BatchLimits, Source, read_plan
 from features.store.read import read_committed
 from tests.store import rivals
 from tests.store.making import put, source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 NOW = datetime(2026, 7, 1, 2, 3, 4, tzinfo=UTC)
 ONE = BatchLimits()
@@ -174,66 +171,6 @@ def test_a_limit_takes_the_first_and_leaves_the_rest_for_later(store: Store) -> 
     assert sorted(planned(store)) == listed[:4]
 
 
-SIZES = st.lists(st.integers(0, 200), min_size=1, max_size=30)
-LIMITS = st.builds(BatchLimits, st.integers(1, 300), st.integers(1, 10), st.integers(1, 6), st.integers(1, 300))
-
-
-def cut(sizes: Sequence[int], limits: BatchLimits) -> list[list[int]]:
-    """Sizes, grouped as `_even_cuts` says."""
-    left = iter(sizes)
-    return [list(islice(left, count)) for count in _even_cuts(sizes, limits)]
-
-
-@given(SIZES, LIMITS)
-@settings(deadline=None)
-def test_batches_keep_order_and_bounds(sizes: list[int], limits: BatchLimits) -> None:
-    batches = cut(sizes, limits)
-    assert [size for batch in batches for size in batch] == sizes
-    for batch in batches:
-        assert 0 < len(batch) <= limits.max_sources
-        assert len(batch) == 1 or sum(batch) <= limits.max_bytes
-
-
-@given(st.integers(1, 500), st.integers(1, 64))
-def test_like_sources_make_like_batches(count: int, workers: int) -> None:
-    """None is left over for a small batch at the end."""
-    batches = cut([50 << 20] * count, BatchLimits(min_batches=workers))
-    lengths = [len(batch) for batch in batches]
-    assert max(lengths) - min(lengths) <= 1
-    assert len(batches) == max(min(count, workers), -(-count // 20))
-
-
-def test_a_few_tiny_clips_still_use_the_workers_there_are() -> None:
-    assert [len(batch) for batch in cut([200_000] * 48, BatchLimits(min_batches=2))] == [24, 24]
-
-
-def test_many_workers_do_not_shatter_a_small_night() -> None:
-    clips = [1 << 20] * 160
-    assert len(cut(clips, BatchLimits(min_batches=64))) == 10  # of 16 MB each
-    assert len(cut(clips[:20], BatchLimits(min_batches=64))) == 4
-
-
-def test_a_large_night_fills_its_batches_however_many_workers_there_are() -> None:
-    sizes = [50 << 20] * 4000
-    assert cut(sizes, BatchLimits(min_batches=2)) == cut(sizes, BatchLimits(min_batches=64))
-    assert {sum(batch) for batch in cut(sizes, BatchLimits(min_batches=2))} == {1000 << 20}
-
-
-def test_sources_of_unlike_size_make_batches_of_like_size() -> None:
-    sizes = [(1 + 37 * index % 100) << 20 for index in range(1000)]
-    totals = [sum(batch) for batch in cut(sizes, BatchLimits())]
-    assert min(totals[:-1]) > 0.8 * max(totals)
-
-
-@given(st.lists(st.integers(), max_size=20), st.integers(1, 7))
-def test_waves_cut_in_order(numbers: list[int], size: int) -> None:
-    batch_ids = [str(number) for number in numbers]
-    cut = list(waves(batch_ids, size))
-    assert [batch_id for wave in cut for batch_id in wave] == batch_ids
-    assert all(len(wave) == size for wave in cut[:-1])
-    assert all(0 < len(wave) <= size for wave in cut)
-
-
 def test_pending_is_a_difference_of_batches(store: Store) -> None:
     for batch_id in ("b3", "b1", "b2"):
         put(store, "media", batch_id, [])
@@ -247,11 +184,18 @@ def test_pending_is_a_difference_of_batches(store: Store) -> None:
 
 
 def test_unfinished_batches_are_oldest_first(store: Store) -> None:
-    later = plan_sources(store, [source("b.mp4")], now=NOW.replace(hour=4), limits=ONE, config="x")
     first = plan_sources(store, [source("a.mp4")], now=NOW, limits=ONE, config="x")
+    later = plan_sources(store, [source("b.mp4")], now=NOW.replace(hour=4), limits=ONE, config="x")
     assert unfinished_batches(store) == (*first, *later)
     put(store, "media", first[0], [])
     assert unfinished_batches(store) == later
+
+
+def test_what_is_planned_later_sorts_later_whatever_the_clock_says(store: Store) -> None:
+    times = [NOW, NOW, NOW.replace(hour=1), NOW.replace(hour=4), NOW]
+    made = [plan_sources(store, [source(f"{i}.mp4")], now=now, limits=ONE, config="x") for i, now in enumerate(times)]
+    assert sorted(made) == made
+    assert [second_of_batch(batch_id) for (batch_id,) in made[2:4]] == [NOW.replace(second=6), NOW.replace(hour=4)]
 
 
 def test_planning_reads_no_data(store: Store) -> None:
