@@ -6,6 +6,90 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
+class PictureQuality(NamedTuple):
+    """What cleaning asks of a picture.
+
+    Attributes:
+        brightness: Mean luma, 0 to 1.
+        contrast: Standard deviation of luma, 0 to 0.5.
+        sharpness: Variance of the Laplacian of luma (0 to 255) at a fixed size; low is blurred.
+        change: Mean absolute difference of luma to the sampled picture before, 0 to 1; None for the first.
+        picture_hash: Perceptual hash, 64 bits as a signed integer.
+    """
+
+    brightness: float
+    contrast: float
+    sharpness: float
+    change: float | None
+    picture_hash: int
+
+
+class SoundQuality(NamedTuple):
+    """What cleaning asks of a chunk of sound.
+
+    Attributes:
+        loudness_lufs: Integrated loudness (EBU R 128), None where all of it is below the gate.
+        peak: Largest absolute sample, 0 to 1.
+        clipped_share: Share of samples in runs at full scale, 0 to 1.
+        silence_share: Share of its time that is silent, 0 to 1.
+    """
+
+    loudness_lufs: float | None
+    peak: float
+    clipped_share: float
+    silence_share: float
+
+
+class MediaQuality(NamedTuple):
+    """Quality of a media as a whole; None where there is no such track.
+
+    Attributes:
+        black_share: Share of its sampled pictures that are black.
+        frozen_share: Share that equal the one before.
+        blurred_share: Share that are blurred.
+        loudness_lufs: Integrated loudness (EBU R 128), None where all of it is below the gate.
+        clipped_share: Share of samples in runs at full scale.
+        silence_share: Share of its time that is silent.
+        perceptual_hash: Hashes of pictures over its length, by time; near-duplicates are near in it.
+    """
+
+    black_share: float | None = None
+    frozen_share: float | None = None
+    blurred_share: float | None = None
+    loudness_lufs: float | None = None
+    clipped_share: float | None = None
+    silence_share: float | None = None
+    perceptual_hash: bytes | None = None
+
+
+class Shot(NamedTuple):
+    """A stretch between two transitions; `begins` is `start`, `cut` or `fade`."""
+
+    start_us: int
+    end_us: int
+    begins: str
+
+
+class Motion(NamedTuple):
+    """Movement between adjacent frames over a stretch, in picture heights a second.
+
+    Attributes:
+        start_us: Start of the stretch.
+        end_us: End of the stretch.
+        mean: Mean speed over the picture and the frames.
+        p95: 95th percentile of the speeds.
+        camera: Speed of the movement that all of the picture shares.
+        num_pairs: Pairs of frames that were compared.
+    """
+
+    start_us: int
+    end_us: int
+    mean: float
+    p95: float
+    camera: float
+    num_pairs: int
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One sampled picture.
@@ -18,6 +102,7 @@ class Frame:
         jpeg: The picture, upright, encoded as JPEG.
         width: Pixels of the stored picture.
         height: Pixels of the stored picture.
+        quality: For cleaning; None where it was not measured.
     """
 
     t_us: int
@@ -27,6 +112,7 @@ class Frame:
     jpeg: bytes
     width: int
     height: int
+    quality: PictureQuality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +123,7 @@ class AudioChunk:
     end_us: int
     flac: bytes
     sample_rate_hz: int
+    quality: SoundQuality | None = None
 
 
 class Word(NamedTuple):
@@ -80,6 +167,7 @@ class MediaInfo:
         has_audio: At least one sample of sound was decoded.
         has_text: At least one utterance came from a subtitle track or a sidecar.
         language: Language of the default text or sound track, or None.
+        quality: For cleaning; None where nothing was measured.
     """
 
     container: str
@@ -93,6 +181,7 @@ class MediaInfo:
     has_audio: bool
     has_text: bool
     language: str | None = None
+    quality: MediaQuality | None = None
 
 
 class Missed(NamedTuple):
@@ -108,13 +197,18 @@ class Missed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DecodedMedia:
-    """All that one pass over a media yields, each part in order of time; `missed` is what it cannot yield."""
+    """All that one pass over a media yields, each part in order of time; `missed` is what it cannot yield.
+
+    `shots` and `motions` are None where they were not asked for.
+    """
 
     info: MediaInfo
     frames: tuple[Frame, ...] = ()
     audio: tuple[AudioChunk, ...] = ()
     utterances: tuple[Utterance, ...] = ()
     missed: tuple[Missed, ...] = ()
+    shots: tuple[Shot, ...] | None = None
+    motions: tuple[Motion, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from features.errors import SchemaError
 BATCH_ID = "batch_id"
 """Partition column of every table."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the schemas in this file; a store of a newer one is refused, one of an older one grows as it is written.
 
 1: the first. 2: `sources.attempt`, `tombstones.run_id` and `source_hash`, checksums in file names.
+3: quality columns of `media`, `frames` and `audio`, tables `shots@1` and `motion@1`.
 """
 
 _WORDS = pa.list_(
@@ -70,6 +71,13 @@ MEDIA = _schema(
     ("recorded_at", pa.timestamp("us", tz="UTC")),
     ("ingested_at", pa.timestamp("us", tz="UTC")),
     ("superseded_by", pa.string()),  # media_id of newer bytes at the same uri
+    ("black_share", pa.float32()),  # of its sampled pictures; null without pictures
+    ("frozen_share", pa.float32()),
+    ("blurred_share", pa.float32()),
+    ("loudness_lufs", pa.float32()),  # integrated, EBU R 128; null where all is below the gate
+    ("clipped_share", pa.float32()),  # of its samples
+    ("silence_share", pa.float32()),  # of its time
+    ("perceptual_hash", pa.binary()),  # hashes of pictures over its length; near-duplicates are near in it
 )
 
 FRAMES = _schema(
@@ -81,6 +89,11 @@ FRAMES = _schema(
     ("jpeg", pa.binary()),
     ("width", pa.int32()),  # of the stored picture
     ("height", pa.int32()),
+    ("brightness", pa.float32()),  # mean luma, 0 to 1
+    ("contrast", pa.float32()),  # standard deviation of luma
+    ("sharpness", pa.float32()),  # variance of the Laplacian at a fixed size
+    ("change", pa.float32()),  # mean absolute difference to the sampled picture before; null for the first
+    ("picture_hash", pa.int64()),  # perceptual, 64 bits
 )
 
 AUDIO = _schema(
@@ -89,6 +102,27 @@ AUDIO = _schema(
     ("end_us", pa.int64()),
     ("flac", pa.binary()),  # mono
     ("sample_rate_hz", pa.int32()),
+    ("loudness_lufs", pa.float32()),  # integrated over the chunk; null where all is below the gate
+    ("peak", pa.float32()),  # largest absolute sample, 0 to 1
+    ("clipped_share", pa.float32()),  # of its samples
+    ("silence_share", pa.float32()),  # of its time
+)
+
+SHOTS = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("begins", pa.string()),  # start, cut, fade
+)
+
+MOTION = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("mean", pa.float32()),  # picture heights a second
+    ("p95", pa.float32()),
+    ("camera", pa.float32()),  # movement that all of the picture shares
+    ("num_pairs", pa.int32()),  # pairs of adjacent frames
 )
 
 TRANSCRIPTS = _schema(
@@ -186,6 +220,8 @@ _FIXED = {
     "frames": FRAMES,
     "audio": AUDIO,
     "transcripts": TRANSCRIPTS,
+    "shots@1": SHOTS,
+    "motion@1": MOTION,
     "failures": FAILURES,
     "runs": RUNS,
     "tombstones": TOMBSTONES,

@@ -6,11 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from features.records import AudioChunk, FeatureRow, Frame, Utterance, Word
+from features.records import (
+    AudioChunk,
+    FeatureRow,
+    Frame,
+    Motion,
+    PictureQuality,
+    Shot,
+    SoundQuality,
+    Utterance,
+    Word,
+)
 from features.schema import data_schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+_FRAME = ("t_us", "duration_us", "valid_start_us", "valid_end_us", "jpeg", "width", "height")
+_CHUNK = ("start_us", "end_us", "flac", "sample_rate_hz")
 
 
 def table_of(table: str, rows: Iterable[dict[str, Any]]) -> pa.Table:
@@ -20,13 +34,22 @@ def table_of(table: str, rows: Iterable[dict[str, Any]]) -> pa.Table:
 
 def frame_rows(media_id: str, frames: Sequence[Frame]) -> pa.Table:
     """Rows of `frames`, in order of time."""
-    columns = ("t_us", "duration_us", "valid_start_us", "valid_end_us", "jpeg", "width", "height")
-    return _columns("frames", media_id, frames, columns)
+    return _columns("frames", media_id, frames, _FRAME, **_qualities(frames, PictureQuality))
 
 
 def audio_rows(media_id: str, chunks: Sequence[AudioChunk]) -> pa.Table:
     """Rows of `audio`, in order of time."""
-    return _columns("audio", media_id, chunks, ("start_us", "end_us", "flac", "sample_rate_hz"))
+    return _columns("audio", media_id, chunks, _CHUNK, **_qualities(chunks, SoundQuality))
+
+
+def shot_rows(media_id: str, shots: Sequence[Shot]) -> pa.Table:
+    """Rows of `shots@1`, in order of time."""
+    return _columns("shots@1", media_id, shots, Shot._fields)
+
+
+def motion_rows(media_id: str, motions: Sequence[Motion]) -> pa.Table:
+    """Rows of `motion@1`, in order of time."""
+    return _columns("motion@1", media_id, motions, Motion._fields)
 
 
 def transcript_rows(media_id: str, utterances: Sequence[Utterance]) -> pa.Table:
@@ -43,13 +66,12 @@ def feature_rows(media_id: str, rows: Sequence[FeatureRow]) -> pa.Table:
 
 def frames_of(rows: pa.Table) -> tuple[Frame, ...]:
     """Frames of rows of `frames`."""
-    columns = ("t_us", "duration_us", "valid_start_us", "valid_end_us", "jpeg", "width", "height")
-    return tuple(Frame(**row) for row in rows.select(columns).to_pylist())
+    return tuple(Frame(**row) for row in rows.select(list(_FRAME)).to_pylist())
 
 
 def audio_of(rows: pa.Table) -> tuple[AudioChunk, ...]:
     """Chunks of rows of `audio`."""
-    return tuple(AudioChunk(**row) for row in rows.select(["start_us", "end_us", "flac", "sample_rate_hz"]).to_pylist())
+    return tuple(AudioChunk(**row) for row in rows.select(list(_CHUNK)).to_pylist())
 
 
 def utterances_of(rows: pa.Table) -> tuple[Utterance, ...]:
@@ -61,6 +83,14 @@ def utterances_of(rows: pa.Table) -> tuple[Utterance, ...]:
 def _utterance(row: dict[str, Any]) -> Utterance:
     words = tuple(Word(**word) for word in row.pop("words") or ())
     return Utterance(**row, words=words)
+
+
+def _qualities(records: Sequence[Any], kind: type[Any]) -> dict[str, list[Any]]:
+    """Columns of quality, null where it was not measured."""
+    return {
+        name: [None if record.quality is None else getattr(record.quality, name) for record in records]
+        for name in kind._fields
+    }
 
 
 def _columns(table: str, media_id: str, records: Sequence[Any], names: Sequence[str], **more: Any) -> pa.Table:  # noqa: ANN401

@@ -67,7 +67,7 @@ def test_an_older_program_refuses_in_one_line(old: Store, monkeypatch: pytest.Mo
     plan(old, "c.mp4")
     monkeypatch.setattr("features.store.marker.SCHEMA_VERSION", 1)
     with pytest.raises(
-        StoreError, match=r"has schema version 2, this program knows 1; install a newer triptych"
+        StoreError, match=f"has schema version {SCHEMA_VERSION}, this program knows 1; install a newer triptych"
     ) as told:
         Store.open(old.path)
     assert "\n" not in str(told.value)
