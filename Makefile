@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 WANTED := $(shell cat pyproject.toml infra/constraints.txt | cksum | tr ' ' '-')
 STAMP := $(VENV)/.installed-$(WANTED)
 
@@ -22,7 +23,7 @@ demo: env
 	$(BIN)/triptych demo triptych-demo
 
 test: env
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 check: env
 	$(BIN)/ruff check .
