@@ -11,6 +11,7 @@ import av.error
 
 from features.errors import DecodeError, MissingStreamError
 from features.identity import MICROSECONDS
+from features.media.observers import Observers
 from features.media.pictures import PictureSampler
 from features.media.probe import (
     Selection,
@@ -21,6 +22,7 @@ from features.media.probe import (
     open_media,
     reason_of,
 )
+from features.media.sink import Collected, Sink
 from features.media.sound import SoundCollector
 from features.media.text import TextCollector, merge_texts, unread_texts
 from features.media.timeline import DecodingClock, Timeline
@@ -47,6 +49,10 @@ class DecodeOptions:
         audio_chunk_us: Length of a chunk of sound, on a grid that starts with the timeline, microseconds.
         audio_language: Language of the sound to take where a media has several, BCP 47 or ISO 639; the default
             track where none speaks it.
+        sampling: Which pictures are kept: those on screen at grid times (`interval`), `keyframes`, one of each shot
+            (`shots`), or `all`.
+        shots: Find the shots.
+        motion: Measure the movement between adjacent frames.
     """
 
     frame_interval_us: int = 1_000_000
@@ -55,6 +61,9 @@ class DecodeOptions:
     audio_rate_hz: int = 16_000
     audio_chunk_us: int = 60_000_000
     audio_language: str | None = None
+    sampling: str = "interval"
+    shots: bool = False
+    motion: bool = False
 
 
 DEFAULT_OPTIONS = DecodeOptions()
@@ -62,7 +71,11 @@ DEFAULT_OPTIONS = DecodeOptions()
 
 
 def decode_media(
-    path: Path, options: DecodeOptions = DEFAULT_OPTIONS, *, on_progress: Callable[[], None] | None = None
+    path: Path,
+    options: DecodeOptions = DEFAULT_OPTIONS,
+    *,
+    on_progress: Callable[[], None] | None = None,
+    sink: Sink | None = None,
 ) -> DecodedMedia:
     """Pictures, sound and text of a media file, from one pass over it.
 
@@ -74,6 +87,8 @@ def decode_media(
         path: A local media file.
         options: What to take from it.
         on_progress: Called at every kept picture and every few hundred packets, as a sign of life.
+        sink: Takes pictures and chunks of sound as they are made, and `frames` and `audio` stay empty; memory is
+            then flat in the media's length. What it has taken counts only when this returns.
 
     Raises:
         DecodeError: It cannot be opened, is truncated, or nothing or no picture of its video can be decoded.
@@ -87,11 +102,12 @@ def decode_media(
                 "leave it out of the sources"
             )
             raise MissingStreamError(message)
-        decoding = _Decoding(container, selection, options, on_progress or _no_progress)
+        collected = Collected()
+        decoding = _Decoding(container, selection, options, on_progress or _no_progress, sink or collected)
         decoding.run()
         decoded = decoding.finish()
-        _check_complete(path, describe_streams(container), selection, decoded, decoding)
-        return decoded
+        _check_complete(path, describe_streams(container), selection, decoded.info, decoding)
+        return replace(decoded, frames=tuple(collected.frames), audio=tuple(collected.chunks))
 
 
 def end_of(decoded: DecodedMedia) -> int | None:
@@ -124,6 +140,7 @@ class _Decoding:
         selection: Selection,
         options: DecodeOptions,
         on_progress: Callable[[], None],
+        sink: Sink,
     ) -> None:
         self.errors: list[str] = []
         self._broke_off = False
@@ -140,14 +157,22 @@ class _Decoding:
             origin_us = first_time_us(peeked)
         self._packets: Iterable[av.Packet] = itertools.chain(peeked, packets)
         self._video_index = None if selection.video is None else selection.video.index
-        self._pictures = _sampler_of(selection.video, origin_us, options)
-        self._sound = _sound_of(selection.audio, origin_us, options)
+        wants_shots = options.shots or options.sampling == "shots"
+        self._observers = Observers(selection.video, shots=wants_shots, motion=options.motion)
+        self._wants_shots = options.shots
+        self._pictures = _sampler_of(selection.video, origin_us, options, sink, self._observers)
+        self._sound = _sound_of(selection.audio, origin_us, options, sink)
         self._texts = {stream.index: TextCollector(stream, origin_us) for stream in selection.texts}
 
     @property
     def stated_us(self) -> int:
         """Length as the container states it, 0 where its clock jumps."""
         return 0 if self._timeline.num_jumps else self._container.duration or 0
+
+    @property
+    def end_us(self) -> int:
+        """End of the pictures and the sound so far, 0 before there are any."""
+        return max((collector.end_us for collector in (self._pictures, self._sound) if collector), default=0)
 
     def run(self) -> None:
         """Decode all packets, then what the decoders still hold."""
@@ -162,8 +187,9 @@ class _Decoding:
     def finish(self) -> DecodedMedia:
         """What was decoded."""
         pictures, sound = self._pictures, self._sound
-        frames = pictures.finish() if pictures else ()
-        audio = sound.finish() if sound else ()
+        for collector in (pictures, sound):
+            if collector is not None:
+                collector.finish()
         ends = [collector.end_us for collector in (pictures, sound) if collector]
         name = self._container.name
         utterances, missed = merge_texts(self._texts.values(), max(ends, default=None), name)
@@ -175,13 +201,17 @@ class _Decoding:
             rotation=pictures.rotation if pictures else None,
             frame_rate=pictures.frame_rate if pictures else None,
             sample_rate_hz=sound.sample_rate_hz if sound else None,
-            has_video=bool(frames),
-            has_audio=bool(audio),
+            has_video=pictures is not None and pictures.has_pictures,
+            has_audio=sound is not None and sound.has_samples,
             has_text=bool(utterances),
             language=language_of(self._selection),
         )
         missed += unread_texts(self._container.streams, self._texts.keys(), name)
-        return DecodedMedia(info, frames, audio, utterances, missed)
+        end_us = pictures.end_us if pictures else 0
+        shots = self._observers.shots(end_us) if self._wants_shots else None
+        return DecodedMedia(
+            info, utterances=utterances, missed=missed, shots=shots, motions=self._observers.motions(end_us)
+        )
 
     def _demux(self) -> Iterator[av.Packet]:
         """Packets of the chosen streams, up to where the container ends or breaks off."""
@@ -220,7 +250,9 @@ class _Decoding:
                 self._on_progress()
 
 
-def _sampler_of(stream: av.VideoStream | None, origin_us: int, options: DecodeOptions) -> PictureSampler | None:
+def _sampler_of(
+    stream: av.VideoStream | None, origin_us: int, options: DecodeOptions, sink: Sink, observers: Observers
+) -> PictureSampler | None:
     if stream is None:
         return None
     return PictureSampler(
@@ -229,40 +261,45 @@ def _sampler_of(stream: av.VideoStream | None, origin_us: int, options: DecodeOp
         interval_us=options.frame_interval_us,
         short_side=options.frame_short_side,
         quality=options.jpeg_quality,
+        keep=sink.add_frame,
+        observers=[observers] if observers.sees_all else (),
     )
 
 
-def _sound_of(stream: av.AudioStream | None, origin_us: int, options: DecodeOptions) -> SoundCollector | None:
+def _sound_of(
+    stream: av.AudioStream | None, origin_us: int, options: DecodeOptions, sink: Sink
+) -> SoundCollector | None:
     if stream is None:
         return None
-    return SoundCollector(stream, origin_us, rate_hz=options.audio_rate_hz, chunk_us=options.audio_chunk_us)
+    return SoundCollector(
+        stream, origin_us, rate_hz=options.audio_rate_hz, chunk_us=options.audio_chunk_us, keep=sink.add_chunk
+    )
 
 
-def _check_complete(path: Path, streams: str, selection: Selection, decoded: DecodedMedia, decoding: _Decoding) -> None:
+def _check_complete(path: Path, streams: str, selection: Selection, info: MediaInfo, decoding: _Decoding) -> None:
     """Refuse a media of which nothing, no picture, or too little came out."""
     reason = f"{decoding.errors[0]}; streams: {streams}" if decoding.errors else f"streams: {streams}"
-    if not (decoded.frames or decoded.audio or decoded.utterances) and not (decoding.errors or selection.video):
+    is_empty = not (info.has_video or info.has_audio or info.has_text)
+    if is_empty and not (decoding.errors or selection.video):
         message = f"no picture, sound or text in {str(path)!r} ({reason}); leave it out of the sources"
         raise MissingStreamError(message)
-    if selection.video is not None and not decoded.frames:
+    if selection.video is not None and not info.has_video:
         message = f"not one picture of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
         raise DecodeError(message)
-    if not (decoded.frames or decoded.audio or decoded.utterances):
+    if is_empty:
         message = f"nothing of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
         raise DecodeError(message)
-    _check_length(path, decoded, decoding)
+    _check_length(path, decoding)
 
 
-def _check_length(path: Path, decoded: DecodedMedia, decoding: _Decoding) -> None:
+def _check_length(path: Path, decoding: _Decoding) -> None:
     """Refuse a media where decoding failed and a good part of its stated length is missing."""
-    end_us = max(
-        decoded.frames[-1].valid_end_us if decoded.frames else 0, decoded.audio[-1].end_us if decoded.audio else 0
-    )
-    missing_us = decoding.stated_us - end_us
+    missing_us = decoding.stated_us - decoding.end_us
     if decoding.errors and missing_us > max(MICROSECONDS, _TRUNCATED_SHARE * decoding.stated_us):
+        there, stated = decoding.end_us / MICROSECONDS, decoding.stated_us / MICROSECONDS
         message = (
-            f"{str(path)!r} is truncated: {end_us / MICROSECONDS:.1f} s of {decoding.stated_us / MICROSECONDS:.1f} s "
-            f"can be decoded ({decoding.errors[0]}); fetch the whole file again"
+            f"{str(path)!r} is truncated: {there:.1f} s of {stated:.1f} s can be decoded ({decoding.errors[0]}); "
+            "fetch the whole file again"
         )
         raise DecodeError(message)
 

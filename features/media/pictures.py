@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import av
 import cv2
@@ -17,7 +16,7 @@ from features.media.probe import StreamClock
 from features.records import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -65,13 +64,62 @@ def fit(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A picture that was kept; the stretch it stands for is known only when all are."""
+    """A picture that was kept; the stretch it stands for is known only when the next one is."""
 
     t_us: int
     duration_us: int
     jpeg: bytes
     width: int
     height: int
+
+    def over(self, start_us: int, end_us: int) -> Frame:
+        """The picture with the stretch it stands for."""
+        return Frame(
+            t_us=self.t_us,
+            duration_us=self.duration_us,
+            valid_start_us=start_us,
+            valid_end_us=end_us,
+            jpeg=self.jpeg,
+            width=self.width,
+            height=self.height,
+        )
+
+
+class Observer(Protocol):
+    """Sees every frame that is on screen, in order of time."""
+
+    def add(self, frame: av.VideoFrame, t_us: int) -> None:
+        """Take the next frame, shown from `t_us` on."""
+
+
+class _Spans:
+    """Gives each sample the stretch that it stands for, which the next one ends."""
+
+    def __init__(self, keep: Callable[[Frame], None]) -> None:
+        self._keep = keep
+        self._last: _Sample | None = None
+        self._start_us = 0
+        self.num_samples = 0
+
+    def add(self, sample: _Sample) -> None:
+        """Take the next sample."""
+        if self._last is None:
+            self._start_us = sample.t_us
+        else:
+            self._close((self._last.t_us + sample.t_us) // 2)
+        self._last = sample
+        self.num_samples += 1
+
+    def finish(self, end_us: int) -> None:
+        """The last sample stands up to the end."""
+        if self._last is not None:
+            self._close(end_us)
+            self._last = None
+
+    def _close(self, border_us: int) -> None:
+        if self._last is not None:
+            self._keep(self._last.over(self._start_us, border_us))
+        self._start_us = border_us
 
 
 class PictureSampler:
@@ -86,10 +134,20 @@ class PictureSampler:
         interval_us: Distance of grid times, microseconds.
         short_side: Largest short side of a kept picture, pixels.
         quality: JPEG quality, 1 to 100.
+        keep: Takes each picture when the stretch it stands for is known; without it `finish` returns them.
+        observers: See every frame that is on screen, with its time.
     """
 
     def __init__(
-        self, stream: av.VideoStream, origin_us: int, *, interval_us: int, short_side: int, quality: int
+        self,
+        stream: av.VideoStream,
+        origin_us: int,
+        *,
+        interval_us: int,
+        short_side: int,
+        quality: int,
+        keep: Callable[[Frame], None] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._clock = StreamClock.of(stream.time_base, origin_us)
         self._converter = FrameConverter(stream)
@@ -103,7 +161,9 @@ class PictureSampler:
         self._size = (0, 0)
         self._shift_us = 0
         self._num_steps = 0
-        self._samples: list[_Sample] = []
+        self._observers = observers
+        self._frames: list[Frame] = []
+        self._spans = _Spans(keep or self._frames.append)
         self.num_frames = 0
         self.first_us = 0
         self.end_us = 0
@@ -137,12 +197,18 @@ class PictureSampler:
         return kept
 
     def finish(self) -> tuple[Frame, ...]:
-        """Kept pictures by time, each with the stretch that it stands for."""
+        """Kept pictures by time, each with the stretch that it stands for, but for those that `keep` took."""
         if self._current is not None:
             self.end_us = self._current_us + self._last_span_us(self._current)
             self._leave(self.end_us, None)
             self._before = self._current = None
-        return _with_valid_spans(self._samples, self.end_us)
+        self._spans.finish(self.end_us)
+        return tuple(self._frames)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether a picture has been kept."""
+        return self._spans.num_samples > 0
 
     def _time_of(self, frame: av.VideoFrame) -> int:
         """Presentation time, 0 for what is before the timeline.
@@ -164,12 +230,14 @@ class PictureSampler:
     def _leave(self, next_us: int, after: av.VideoFrame | None) -> bool:
         """Keep the frame on screen where a grid time falls in its time, or where it is the first."""
         t_us, frame = self._current_us, self._current
+        for observer in self._observers:
+            observer.add(frame, t_us)
         grid_us = -(-t_us // self._interval_us) * self._interval_us
-        if self._samples and grid_us >= next_us:
+        if self.has_pictures and grid_us >= next_us:
             return False
         bgr = self._converter.picture(frame, fit(*self._size, self._short_side), self._before, after)
         jpeg = _encode_bgr(bgr, self._quality)
-        self._samples.append(_Sample(t_us, next_us - t_us, jpeg, bgr.shape[1], bgr.shape[0]))
+        self._spans.add(_Sample(t_us, next_us - t_us, jpeg, bgr.shape[1], bgr.shape[0]))
         return True
 
     def _last_span_us(self, frame: av.VideoFrame) -> int:
@@ -196,20 +264,3 @@ def _encode_bgr(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
 def _nominal_span_us(stream: av.VideoStream) -> int:
     rate = stream.guessed_rate
     return round(MICROSECONDS / rate) if rate and 1 <= rate <= 1000 else _DEFAULT_SPAN_US
-
-
-def _with_valid_spans(samples: Sequence[_Sample], end_us: int) -> tuple[Frame, ...]:
-    times = [sample.t_us for sample in samples]
-    borders = [*times[:1], *((before + after) // 2 for before, after in itertools.pairwise(times)), end_us]
-    return tuple(
-        Frame(
-            t_us=sample.t_us,
-            duration_us=sample.duration_us,
-            valid_start_us=borders[index],
-            valid_end_us=borders[index + 1],
-            jpeg=sample.jpeg,
-            width=sample.width,
-            height=sample.height,
-        )
-        for index, sample in enumerate(samples)
-    )

@@ -15,7 +15,7 @@ from features.media.probe import StreamClock
 from features.records import AudioChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -97,9 +97,12 @@ class ChunkWriter:
         start_us: Time of the first sample.
         rate_hz: Samples a second.
         chunk_us: Distance of the grid's borders.
+        keep: Takes each chunk as it is full; without it they are kept, and `finish` returns them.
     """
 
-    def __init__(self, start_us: int, *, rate_hz: int, chunk_us: int) -> None:
+    def __init__(
+        self, start_us: int, *, rate_hz: int, chunk_us: int, keep: Callable[[AudioChunk], None] | None = None
+    ) -> None:
         self.start_us = start_us
         self.num_samples = 0
         self._rate_hz = rate_hz
@@ -108,6 +111,7 @@ class ChunkWriter:
         self._chunk_start = 0
         self._chunk_end = self._border_after(0)
         self._chunks: list[AudioChunk] = []
+        self._keep = keep or self._chunks.append
 
     @property
     def end_us(self) -> int:
@@ -130,7 +134,7 @@ class ChunkWriter:
             self.write(np.zeros(min(_SILENCE_SAMPLES, num_samples - begin), np.int16))
 
     def finish(self) -> tuple[AudioChunk, ...]:
-        """All chunks by time."""
+        """All chunks by time, but for those that `keep` took."""
         if self._pending:
             self._close_chunk()
         return tuple(self._chunks)
@@ -138,7 +142,7 @@ class ChunkWriter:
     def _close_chunk(self) -> None:
         flac = encode_flac(np.concatenate(self._pending), self._rate_hz)
         start_us, end_us = self._time_us(self._chunk_start), self._time_us(self.num_samples)
-        self._chunks.append(AudioChunk(start_us, end_us, flac, self._rate_hz))
+        self._keep(AudioChunk(start_us, end_us, flac, self._rate_hz))
         self._pending = []
         self._chunk_start, self._chunk_end = self.num_samples, self._border_after(self.num_samples)
 
@@ -163,12 +167,22 @@ class SoundCollector:
         origin_us: Start of the timeline.
         rate_hz: Rate of the chunks.
         chunk_us: Length of a full chunk.
+        keep: Takes each chunk as it is full; without it they are kept, and `finish` returns them.
     """
 
-    def __init__(self, stream: av.AudioStream, origin_us: int, *, rate_hz: int, chunk_us: int) -> None:
+    def __init__(
+        self,
+        stream: av.AudioStream,
+        origin_us: int,
+        *,
+        rate_hz: int,
+        chunk_us: int,
+        keep: Callable[[AudioChunk], None] | None = None,
+    ) -> None:
         self._clock = StreamClock.of(stream.time_base, origin_us)
         self._rate_hz = rate_hz
         self._chunk_us = chunk_us
+        self._keep = keep
         self._writer: ChunkWriter | None = None
         self._resampler: av.AudioResampler | None = None
         self._layout: tuple[str, str, int] | None = None
@@ -203,8 +217,13 @@ class SoundCollector:
         self._fed_samples += frame.samples
         self._resample(frame)
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether there is any sound so far."""
+        return self._writer is not None and self._writer.num_samples > 0
+
     def finish(self) -> tuple[AudioChunk, ...]:
-        """All chunks by time."""
+        """All chunks by time, but for those that `keep` took."""
         self._flush()
         return self._writer.finish() if self._writer else ()
 
@@ -213,7 +232,7 @@ class SoundCollector:
         if start_us < -_LONGEST_OVERLAP_US:
             self._shift_us, start_us = -start_us, 0
         self.sample_rate_hz = frame.sample_rate
-        self._writer = ChunkWriter(max(start_us, 0), rate_hz=self._rate_hz, chunk_us=self._chunk_us)
+        self._writer = ChunkWriter(max(start_us, 0), rate_hz=self._rate_hz, chunk_us=self._chunk_us, keep=self._keep)
         self._drop = _num_samples(max(-start_us, 0), self._rate_hz)
         self._anchor_at(start_us)
 

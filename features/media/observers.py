@@ -1,0 +1,59 @@
+"""What looks at every decoded frame of a video, as far as it is asked for: the shot detector, the motion meter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import av
+
+    from features.media.motion import MotionMeter
+    from features.media.shots import ShotDetector
+    from features.records import Motion, Shot
+
+
+class Observers:
+    """Sees each frame of a video that is on screen, in order of time.
+
+    Args:
+        stream: The video stream; None where there is none.
+        shots: Find the shots.
+        motion: Measure the movement between adjacent frames.
+    """
+
+    def __init__(self, stream: av.VideoStream | None, *, shots: bool, motion: bool) -> None:
+        self.detector = _detector(stream) if shots and stream is not None else None
+        self._meter = _meter() if motion and stream is not None else None
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every frame is wanted."""
+        return self.detector is not None or self._meter is not None
+
+    def add(self, frame: av.VideoFrame, t_us: int) -> None:
+        """Take the next frame, shown from `t_us` on."""
+        if self.detector is not None:
+            self.detector.add(frame, t_us)
+        if self._meter is not None:
+            self._meter.add(frame, t_us)
+
+    def shots(self, end_us: int) -> tuple[Shot, ...] | None:
+        """The shots up to the end of the last frame; None where they were not asked for."""
+        return None if self.detector is None else self.detector.finish(end_us)
+
+    def motions(self, end_us: int) -> tuple[Motion, ...] | None:
+        """Movement up to the end of the last frame; None where it was not asked for."""
+        return None if self._meter is None else self._meter.finish(end_us)
+
+
+def _detector(stream: av.VideoStream) -> ShotDetector:
+    from features.media.shots import ShotDetector  # its libraries are loaded for those who ask
+
+    rate = stream.guessed_rate
+    return ShotDetector(float(rate) if rate else None)
+
+
+def _meter() -> MotionMeter:
+    from features.media.motion import MotionMeter
+
+    return MotionMeter()
