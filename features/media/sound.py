@@ -11,6 +11,7 @@ import soundfile
 
 from features.errors import DecodeError
 from features.identity import MICROSECONDS
+from features.media.loudness import SoundMeter
 from features.media.probe import StreamClock
 from features.records import AudioChunk
 
@@ -98,6 +99,9 @@ class ChunkWriter:
         rate_hz: Samples a second.
         chunk_us: Distance of the grid's borders.
         keep: Takes each chunk as it is full; without it they are kept, and `finish` returns them.
+
+    Attributes:
+        meter: What the sound is like so far, but for the samples of the chunk that is not full.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class ChunkWriter:
         self._chunk_end = self._border_after(0)
         self._chunks: list[AudioChunk] = []
         self._keep = keep or self._chunks.append
+        self.meter = SoundMeter(start_us)
 
     @property
     def end_us(self) -> int:
@@ -140,9 +145,10 @@ class ChunkWriter:
         return tuple(self._chunks)
 
     def _close_chunk(self) -> None:
-        flac = encode_flac(np.concatenate(self._pending), self._rate_hz)
+        samples = np.concatenate(self._pending)
+        flac, quality = encode_flac(samples, self._rate_hz), self.meter.measure(samples, self._rate_hz)
         start_us, end_us = self._time_us(self._chunk_start), self._time_us(self.num_samples)
-        self._keep(AudioChunk(start_us, end_us, flac, self._rate_hz))
+        self._keep(AudioChunk(start_us, end_us, flac, self._rate_hz, quality))
         self._pending = []
         self._chunk_start, self._chunk_end = self.num_samples, self._border_after(self.num_samples)
 
@@ -221,6 +227,11 @@ class SoundCollector:
     def has_samples(self) -> bool:
         """Whether there is any sound so far."""
         return self._writer is not None and self._writer.num_samples > 0
+
+    @property
+    def meter(self) -> SoundMeter | None:
+        """What the sound is like, all of it after `finish`; None where there is none."""
+        return self._writer.meter if self._writer else None
 
     def finish(self) -> tuple[AudioChunk, ...]:
         """All chunks by time, but for those that `keep` took."""
