@@ -1,4 +1,4 @@
-# make env | demo | test | check | bench | chaos | evidence. Needs Python 3.11 alone; everything else goes into .venv.
+# make env | demo | test | check | bench | chaos | fuzz | evidence. Needs Python 3.11 alone; everything else goes into .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-$(WANTED)
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: env demo test check bench chaos evidence clean
+.PHONY: env demo test check bench chaos fuzz evidence clean
 
 env: $(STAMP)
 
@@ -39,6 +39,9 @@ bench: env
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos
+
+fuzz: env
+	$(BIN)/python -m tests.whole.fuzz
 
 evidence: env
 	$(BIN)/python -m tests.benchmarks.evidence
