@@ -19,12 +19,28 @@ class DecodeError(MediaError):
     """A media file cannot be opened or decoded."""
 
 
+class DecoderCrashError(DecodeError):
+    """The process that decodes a media died of it: by a signal, an abort or an exit."""
+
+
+class DecoderTimeoutError(DecodeError):
+    """Decoding a media took longer than its length allows, or gave no sign of life."""
+
+
+class DecoderMemoryError(DecodeError):
+    """Decoding a media asked for more memory than it may have."""
+
+
 class MissingStreamError(MediaError):
     """A media file has none of the streams that were asked for."""
 
 
 class LimitExceeded(MediaError):
     """A media file, or the work on it, passed a stated limit."""
+
+
+class AllMediaFailedError(MediaError):
+    """Not one of several sources of a wave could be used: the cause is rather with the machine than with each file."""
 
 
 class ExtractionError(TriptychError):
@@ -41,6 +57,10 @@ class SchemaError(TriptychError):
 
 class StoreError(TriptychError):
     """A feature store is missing, unreadable, or refuses a write."""
+
+
+class SandboxError(TriptychError):
+    """The process that decodes cannot be started, or does not answer; no media is to blame."""
 
 
 class ModelError(TriptychError):

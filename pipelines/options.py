@@ -56,6 +56,10 @@ class DecodeConfig(RunConfig):
     frame_short_side: int = option(360, "pixels of a picture's short side; pictures are never enlarged")
     jpeg_quality: int = option(90, "JPEG quality, 1 to 100")
     audio_language: str = option("", "language of the sound to take of several: de, eng, …; default: the default track")
+    decode_stall_seconds: int = option(120, "end a decoder that gives no sign of life for so many seconds")
+    decode_seconds_a_second: int = option(20, "seconds that decoding may take a second of media, beside 300")
+    decode_memory_megabytes: int = option(2048, "megabytes of memory that decoding one media may take")
+    decode_output_megabytes: int = option(16384, "megabytes of rows that one media may come to")
     batch_megabytes: int = option(1024, "megabytes of sources in a batch, at most")
     batch_sources: int = option(256, "sources in a batch, at most")
 
@@ -180,6 +184,10 @@ _AT_LEAST = {
     "frame_interval_seconds": 0.001,
     "frame_short_side": 16,
     "jpeg_quality": 1,
+    "decode_stall_seconds": 1,
+    "decode_seconds_a_second": 1,
+    "decode_memory_megabytes": 64,
+    "decode_output_megabytes": 1,
     "batch_megabytes": 1,
     "batch_sources": 1,
     "batch_size": 0,

@@ -7,7 +7,7 @@ letter of the stage `repair` says what was lost.
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,9 +18,10 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import TriptychError
+from features.errors import SandboxError, StoreError, TriptychError
 from features.identity import fingerprint, media_id_of_file
-from features.media.decode import DecodeOptions, decode_media, end_of, with_text
+from features.media.decode import DecodeOptions
+from features.media.sandbox import Limits, borrow_sandbox
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.alignment import BASE_TABLES, forgotten_media
 from features.store.files import BatchWriter
@@ -28,19 +29,19 @@ from features.store.index import media_index
 from features.store.media import MediaSettlement
 from features.store.plan import Source, read_plan
 from features.store.read import read_committed
-from features.store.rows import audio_rows, frame_rows, table_of, transcript_rows
+from features.store.rows import table_of
 from features.store.salvage import config_of, salvaged
-from features.transcripts.sidecars import read_sidecars
-from pipelines.ingest import STAGE, media_row
+from pipelines.ingest_source import STAGE, Decoder, media_row, write_rows
 from pipelines.sinks import CommitWave, Failure, Heartbeat, write_failures
 from pipelines.waves import Summary, Wave, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from features.records import DecodedMedia
+    from features.media.sandbox import Decoded, Sandbox
+    from features.records import MediaInfo
     from features.store.lineage import Lineage
     from pipelines.options import RunConfig
 
@@ -121,9 +122,10 @@ class _Repair:
                 table: stack.enter_context(BatchWriter(self._store, table, self._batch_id, lineage=[self._lineage]))
                 for table in base
             }
+            decoder = self._decoder(stack.enter_context(borrow_sandbox()))
             for member in members:
                 self._beat()
-                self._make(member, writers)
+                self._make(member, writers, decoder)
                 self._beat.done()
         yield from (writer.record for writer in writers.values() if writer.record is not None)
         if "media" in self._targets:
@@ -184,35 +186,42 @@ class _Repair:
         seen.add(media_id)
         return media_id, "done"
 
-    def _make(self, member: _Member, writers: dict[str, BatchWriter]) -> None:
+    def _decoder(self, sandbox: Sandbox) -> Decoder:
+        options = DecodeOptions(**json.loads(self._lineage.config))
+        return Decoder(self._store, sandbox, options, Limits(), self._beat)
+
+    def _make(self, member: _Member, writers: dict[str, BatchWriter], decoder: Decoder) -> None:
         if self._consent(member) == "refused":
             member.row = member.row or self._row(member, None)
             return
         if member.row is not None and not writers:
             return
-        decoded, reason = self._decode(member)
+        decoded, reason = self._decode(member, decoder, tuple(writers))
         if decoded is None:
             kept = {table: salvaged(self._store, table, self._batch_id, member.media_id) for table in writers}
             self._tell(member, kept, reason)
+            for table, writer in writers.items():
+                writer.write(kept[table])
         else:
-            kept = _rows_of(member.media_id, decoded)
-        for table, writer in writers.items():
-            writer.write(kept[table])
+            with closing(decoded):
+                write_rows(decoded, writers)
         if member.row is None:
-            member.row = self._row(member, decoded)
+            member.row = self._row(member, None if decoded is None else decoded.outcome.info)
 
     def _consent(self, member: _Member) -> str:
         return str(member.row["consent"]) if member.row else member.sources[0].consent
 
-    def _decode(self, member: _Member) -> tuple[DecodedMedia | None, str]:
+    def _decode(self, member: _Member, decoder: Decoder, tables: tuple[str, ...]) -> tuple[Decoded | None, str]:
         """The media from the first place that still has its bytes, or why there is none."""
-        options, reason = DecodeOptions(**json.loads(self._lineage.config)), "no source is known"
+        reason = "no source is known"
         for source in member.sources:
             try:
                 if media_id_of_file(Path(source.uri)) != member.media_id:
                     reason = f"{source.uri!r} has changed since"
                     continue
-                return _decode(source, options, self._beat), ""
+                return decoder.decode(source, member.media_id, tables), ""
+            except (StoreError, SandboxError):
+                raise
             except TriptychError as error:
                 reason = str(error)
             except Exception as error:  # noqa: BLE001 - a decoder's surprise costs its media, never the batch
@@ -226,11 +235,11 @@ class _Repair:
         uri = member.sources[0].uri if member.sources else None
         self._failures.append(Failure(REPAIR_STAGE, member.media_id, uri, "MediaError", message))
 
-    def _row(self, member: _Member, decoded: DecodedMedia | None) -> Row:
+    def _row(self, member: _Member, info: MediaInfo | None) -> Row:
         """A row of `media`; of what cannot be decoded again, as far as the base tables tell."""
-        row = media_row(member.sources[0], member.media_id, decoded)
+        row = media_row(member.sources[0], member.media_id, info)
         row["ingested_at"] = member.ingested_at or row["ingested_at"]
-        if decoded is not None or self._consent(member) == "refused":
+        if info is not None or self._consent(member) == "refused":
             return row
         rows = {table: salvaged(self._store, table, self._batch_id, member.media_id) for table in BASE_TABLES}
         ends = [pc.max(rows[table][end]).as_py() or 0 for table, end in zip(BASE_TABLES, _ENDS, strict=True)]
@@ -240,21 +249,6 @@ class _Repair:
 
 _ENDS = ("valid_end_us", "end_us", "end_us")
 _HAS = ("has_video", "has_audio", "has_text")
-
-
-def _decode(source: Source, options: DecodeOptions, beat: Callable[[], None]) -> DecodedMedia:
-    path = Path(source.uri)
-    decoded = decode_media(path, options, on_progress=beat)
-    utterances, _ = read_sidecars([Path(sidecar) for sidecar in source.sidecars], media=path, end_us=end_of(decoded))
-    return with_text(decoded, utterances)
-
-
-def _rows_of(media_id: str, decoded: DecodedMedia) -> dict[str, pa.Table]:
-    return {
-        "frames": frame_rows(media_id, decoded.frames),
-        "audio": audio_rows(media_id, decoded.audio),
-        "transcripts": transcript_rows(media_id, decoded.utterances),
-    }
 
 
 def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:

@@ -1,0 +1,226 @@
+"""One source of a batch: hashed, decoded in a sandbox, and its rows written; or a dead letter."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.errors import MediaError, SandboxError, StoreError, TriptychError
+from features.identity import media_id_of_file
+from features.media.sandbox import Limits
+from pipelines.sinks import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from features.media.decode import DecodeOptions
+    from features.media.sandbox import Decoded, Sandbox
+    from features.records import MediaInfo
+    from features.store import Store
+    from features.store.files import BatchWriter
+    from features.store.index import MediaIndex
+    from features.store.plan import Source
+    from features.store.tombstones import Tombstones
+    from pipelines.options import DecodeConfig
+
+STAGE = "ingest"
+BASE_TABLES = ("frames", "audio", "transcripts")
+
+_MEGABYTE = 1 << 20
+_FACTS = (
+    *("container", "duration_us", "width", "height", "rotation", "frame_rate", "sample_rate_hz"),
+    *("has_video", "has_audio", "has_text", "language"),
+)
+
+
+def limits_of(config: DecodeConfig) -> Limits:
+    """What the decoding of one media may take."""
+    return Limits(
+        stall_seconds=config.decode_stall_seconds,
+        seconds_a_second=config.decode_seconds_a_second,
+        memory_bytes=config.decode_memory_megabytes * _MEGABYTE,
+        output_bytes=config.decode_output_megabytes * _MEGABYTE,
+    )
+
+
+def spooled_tables(options: DecodeOptions) -> tuple[str, ...]:
+    """Tables whose rows come out of decoding, by its options."""
+    more = {"shots@1": getattr(options, "shots", False), "motion@1": getattr(options, "motion", False)}
+    return (*BASE_TABLES, *(table for table, is_wanted in more.items() if is_wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """How sources of a store are decoded.
+
+    Attributes:
+        store: The rows wait on its disk until their media is done.
+        sandbox: Where it is done.
+        options: What to take.
+        limits: What a media may take.
+        beat: Called about once a second.
+    """
+
+    store: Store
+    sandbox: Sandbox
+    options: DecodeOptions
+    limits: Limits
+    beat: Callable[[], None]
+
+    def decode(self, source: Source, media_id: str, tables: Sequence[str]) -> Decoded:
+        """Rows of a source and of the text beside it; to be closed."""
+        return self.sandbox.decode(
+            Path(source.uri),
+            self.options,
+            media_id=media_id,
+            folder=self.store.path,
+            tables=tables,
+            sidecars=[Path(sidecar) for sidecar in source.sidecars],
+            limits=self.limits,
+            on_progress=self.beat,
+        )
+
+
+class KnownMedia:
+    """Media that need no decoding: committed by another batch as this one began, done in this one, or forgotten."""
+
+    def __init__(self, index: MediaIndex, batch_id: str, tombstones: Tombstones | None) -> None:
+        self.tombstones = tombstones
+        self._index = index
+        self._batch_id = batch_id
+        self._done: set[str] = set()
+
+    def __contains__(self, media_id: str) -> bool:
+        return media_id in self._done or self._index.batch_of(media_id) not in (None, self._batch_id)
+
+    def add(self, media_id: str) -> None:
+        """Note that this batch has a media."""
+        self._done.add(media_id)
+
+
+@dataclass
+class Outcomes:
+    """What became of a batch's sources so far."""
+
+    media: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    forgotten: list[tuple[Source, str]] = field(default_factory=list)
+
+    def result(self, source: Source, media_id: str | None, status: str) -> None:
+        """Note what became of a source."""
+        row = {"uri": source.uri, "media_id": media_id, "status": status, "finished_at": datetime.now(UTC)}
+        self.results.append(row)
+
+    def done(self, source: Source, media_id: str, info: MediaInfo | None) -> None:
+        """Note a media, with its facts where it was decoded."""
+        self.media.append(media_row(source, media_id, info))
+        self.result(source, media_id, "done")
+
+    def forgot(self, source: Source, media_id: str, tombstones: Tombstones) -> None:
+        """Forgotten bytes in a place where they did not lie before: only a hash of it is kept."""
+        self.forgotten.append((source, media_id))
+        self.result(source._replace(uri=tombstones.uri_hash(source.uri)), None, "forgotten")
+
+    def failed(self, source: Source, media_id: str | None, error: Exception, message: str) -> None:
+        """Note a dead letter."""
+        letter = Failure(STAGE, media_id, source.uri, type(error).__name__, message, source.attempt)
+        self.failures.append(letter)
+        self.result(source, media_id, "failed")
+
+    def missed(self, source: Source, media_id: str, decoded: Decoded) -> None:
+        """Note what of a media cannot be used: tracks, and text files beside it."""
+        for part, error, message in decoded.outcome.missed:
+            self.failures.append(Failure(STAGE, media_id, f"{source.uri}#{part}", error, message))
+        for path, error, message in decoded.outcome.bad_sidecars:
+            self.failures.append(Failure(STAGE, media_id, path, error, message))
+
+
+def ingest_source(
+    source: Source, known: KnownMedia, decoder: Decoder, outcomes: Outcomes, writers: Mapping[str, BatchWriter]
+) -> None:
+    """Decode a source, unless its bytes are known, and write its rows; of one that fails, none.
+
+    Raises:
+        StoreError: The store cannot be read or written.
+        SandboxError: Nothing can be decoded here.
+    """
+    media_id = None
+    try:
+        media_id = media_id_of_file(Path(source.uri))
+        if known.tombstones is not None and media_id in known.tombstones.media_ids:
+            outcomes.forgot(source, media_id, known.tombstones)
+            return
+        _check_unchanged(source)
+        if media_id in known:
+            outcomes.result(source, media_id, "duplicate")
+            return
+        decoded = None if source.consent == "refused" else _decode(source, media_id, decoder, tuple(writers))
+    except (StoreError, SandboxError):
+        raise
+    except TriptychError as error:
+        outcomes.failed(source, media_id, error, str(error))
+        return
+    except Exception as error:  # noqa: BLE001 - a surprise costs its media, never the batch
+        message = f"{source.uri!r}: {error or type(error).__name__}; report it with the file if it plays elsewhere"
+        outcomes.failed(source, media_id, error, message)
+        return
+    known.add(media_id)
+    outcomes.done(source, media_id, None if decoded is None else decoded.outcome.info)
+    if decoded is not None:
+        outcomes.missed(source, media_id, decoded)
+        with closing(decoded):
+            write_rows(decoded, writers)
+
+
+def write_rows(decoded: Decoded, writers: Mapping[str, BatchWriter]) -> None:
+    """Write a media's rows, a few megabytes at a time."""
+    for table, writer in writers.items():
+        for rows in decoded.rows(table):
+            writer.write(rows)
+
+
+def media_row(source: Source, media_id: str, info: MediaInfo | None) -> dict[str, Any]:
+    """A row of `media`; without facts where nothing was decoded."""
+    row: dict[str, Any] = {
+        "media_id": media_id,
+        "name": Path(source.uri).name,
+        "uri": source.uri,
+        "consent": source.consent,
+        "has_video": False,
+        "has_audio": False,
+        "has_text": False,
+        "subject_ids": [],
+        "ingested_at": datetime.now(UTC),
+    }
+    if info is not None:
+        row |= {name: getattr(info, name) for name in _FACTS}
+        row |= info.quality._asdict() if info.quality is not None else {}
+    return row
+
+
+def _decode(source: Source, media_id: str, decoder: Decoder, tables: Sequence[str]) -> Decoded:
+    if not Path(source.uri).stat().st_size:
+        message = f"{source.uri!r} is empty (0 bytes); copy it again"
+        raise MediaError(message)
+    decoded = decoder.decode(source, media_id, tables)
+    try:
+        _check_unchanged(source)
+    except BaseException:
+        decoded.close()
+        raise
+    return decoded
+
+
+def _check_unchanged(source: Source) -> None:
+    """Refuse bytes that are not those of the plan: of a file still being written, rows of two contents would mix."""
+    status = Path(source.uri).stat()
+    if (status.st_size, status.st_mtime_ns // 1000) != (source.size_bytes, source.mtime_us):
+        message = (
+            f"{source.uri!r} changed since it was planned ({source.size_bytes} bytes then, {status.st_size} now); "
+            "ingest it again when it is complete: the next run takes it as a new source"
+        )
+        raise MediaError(message)
