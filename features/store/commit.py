@@ -98,7 +98,7 @@ def commit_files(
             removed |= set(live_files(handle, batch_ids))
         transactions = {_app_id(stage, table, batch_id): generation for batch_id in batch_ids}
         if settle or removed:  # two that remove the same file must not both add its rows again
-            transactions[f"serial:{table}"] = handle.version() + 1
+            transactions |= _serial(handle, table)
         try:
             _commit_once(
                 handle, table, settled.files, sorted(removed), transactions, {**(metadata or {}), "stage": stage}
@@ -107,15 +107,47 @@ def commit_files(
             _wait(attempt)
             continue
         except OSError as error:
-            message = (
-                f"cannot commit to table {table!r} in {store.root!r} ({reason_of(error)}); "
-                "free space or rights, then run again"
-            )
-            raise StoreError(message) from error
+            raise _not_written(store, table, error) from error
         gate.look_again(settled.files)
         made = {file.batch_id for file in settled.files}.intersection(batch_ids)
         num_rows = sum(file.num_rows for file in settled.files)
         return Commit(table, tuple(sorted(made)), len(settled.files), num_rows)
+    raise _lost(table)
+
+
+def remove_files(
+    store: Store, table: str, paths: Collection[str], *, stage: str, metadata: Mapping[str, str] | None = None
+) -> int:
+    """Take files out of a table's log; their rows are seen no more. What is gone already is no matter.
+
+    Serial on the table, as all commits that remove files: what a rival has just merged or replaced is looked at anew.
+
+    Args:
+        store: The store.
+        table: Name of the table.
+        paths: Files, as the log lists them.
+        stage: Why they go; kept in the commit.
+        metadata: Lineage kept in the commit.
+
+    Returns:
+        Number of files that were taken out.
+
+    Raises:
+        StoreError: The commit lost to rivals too often, or the log cannot be written.
+    """
+    for attempt in range(_MAX_ATTEMPTS):
+        handle = store.load(table)
+        removed = [(path, batch_id) for path, batch_id in _all_live(handle) if path in set(paths)]
+        if not removed:
+            return 0
+        try:
+            _commit_once(handle, table, [], removed, _serial(handle, table), {**(metadata or {}), "stage": stage})
+        except _commit_failed():
+            _wait(attempt)
+            continue
+        except OSError as error:
+            raise _not_written(store, table, error) from error
+        return len(removed)
     raise _lost(table)
 
 
@@ -137,9 +169,18 @@ def _app_id(stage: str, table: str, batch_id: str) -> str:
 
 def live_files(handle: DeltaTable, batch_ids: Collection[str]) -> list[tuple[str, str]]:
     """Path and batch of the files that a handle lists for these batches."""
-    rows = files_of(handle).select(["path", BATCH_ID]).to_pylist()
     wanted = set(batch_ids)
-    return [(row["path"], row[BATCH_ID]) for row in rows if row[BATCH_ID] in wanted]
+    return [(path, batch_id) for path, batch_id in _all_live(handle) if batch_id in wanted]
+
+
+def _all_live(handle: DeltaTable) -> list[tuple[str, str]]:
+    rows = files_of(handle).select(["path", BATCH_ID]).to_pylist()
+    return [(row["path"], row[BATCH_ID]) for row in rows]
+
+
+def _serial(handle: DeltaTable, table: str) -> dict[str, int]:
+    """A transaction of which only one can follow the handle's version."""
+    return {f"serial:{table}": handle.version() + 1}
 
 
 def generation_of(store: Store, table: str, stage: str, batch_id: str) -> int:
@@ -232,6 +273,12 @@ def _commit_failed() -> type[Exception]:
 
     kind: type[Exception] = CommitFailedError
     return kind
+
+
+def _not_written(store: Store, table: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot commit to table {table!r} in {store.root!r} ({reason_of(error)}); free space or rights, then run again"
+    )
 
 
 def _lost(table: str) -> StoreError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,10 +11,10 @@ import pyarrow.compute as pc
 
 from features.errors import MediaError, StoreError
 from features.identity import fingerprint, media_id_of_file, second_of_batch
-from features.schema import BATCH_ID, data_schema_of, schema_of
+from features.schema import BATCH_ID, data_schema_of
 from features.store.checks import PLACE, LiveFile, read_rows, rules_of
-from features.store.commit import commit_files
-from features.store.files import reason_of, write_file
+from features.store.commit import commit_files, remove_files
+from features.store.files import write_file
 from features.store.lineage import Lineage, read_lineage
 from features.store.rows import table_of
 from features.transcripts.sidecars import find_sidecars
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 _INGESTED = ("sources", "frames", "audio", "transcripts", "source_results", "media")
-_MAX_ATTEMPTS = 20
-_LONGEST_WAIT_SECONDS = 0.5
 
 
 class Kept(NamedTuple):
@@ -49,26 +45,7 @@ def drop_files(store: Store, table: str, paths: Collection[str]) -> int:
     Raises:
         StoreError: The log cannot be written.
     """
-    from deltalake.exceptions import CommitFailedError
-    from deltalake.transaction import RemoveAction
-
-    for _ in range(_MAX_ATTEMPTS):
-        handle, now_ms = store.load(table), time.time_ns() // 1_000_000
-        live = [row for row in store.files(table, handle.version()).to_pylist() if row["path"] in set(paths)]
-        if not live:
-            return 0
-        actions = [RemoveAction(row["path"], True, now_ms, partition_values={BATCH_ID: row[BATCH_ID]}) for row in live]
-        try:
-            handle.create_write_transaction(actions, mode="append", schema=schema_of(table), partition_by=[BATCH_ID])
-        except CommitFailedError:
-            time.sleep(random.uniform(0, _LONGEST_WAIT_SECONDS))  # noqa: S311 - spreads rivals, not a secret
-            continue
-        except OSError as error:
-            message = f"cannot commit to table {table!r} in {store.root!r} ({reason_of(error)}); then run again"
-            raise StoreError(message) from error
-        return len(live)
-    message = f"taking files out of table {table!r} lost to rivals {_MAX_ATTEMPTS} times; run again when they are done"
-    raise StoreError(message)
+    return remove_files(store, table, paths, stage="repair")
 
 
 def live_of(store: Store, table: str, batch_id: str) -> list[LiveFile]:

@@ -24,6 +24,11 @@ def file_of(store: Store, table: str, batch_id: str) -> Path:
     return store.table_path(table) / file.path
 
 
+def everything(folder: Path) -> set[str]:
+    """All files below a folder, relative to it."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
 def remove(path: Path) -> None:
     path.unlink()
 
