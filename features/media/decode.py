@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import av
 import av.error
 
-from features.errors import DecodeError, MissingStreamError
-from features.identity import MICROSECONDS
+from features.errors import MissingStreamError
+from features.media.complete import Losses, check_complete
+from features.media.gops import VideoDecoder
 from features.media.observers import Observers
 from features.media.pictures import PictureSampler
 from features.media.probe import (
@@ -22,6 +23,7 @@ from features.media.probe import (
     open_media,
     reason_of,
 )
+from features.media.quality import media_quality
 from features.media.sink import Collected, Sink
 from features.media.sound import SoundCollector
 from features.media.text import TextCollector, merge_texts, unread_texts
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 _PACKETS_A_BEAT = 256
 _PACKETS_TO_PEEK = 64
-_TRUNCATED_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def decode_media(
     *,
     on_progress: Callable[[], None] | None = None,
     sink: Sink | None = None,
+    whole: bool = False,
 ) -> DecodedMedia:
     """Pictures, sound and text of a media file, from one pass over it.
 
@@ -89,6 +91,7 @@ def decode_media(
         on_progress: Called at every kept picture and every few hundred packets, as a sign of life.
         sink: Takes pictures and chunks of sound as they are made, and `frames` and `audio` stay empty; memory is
             then flat in the media's length. What it has taken counts only when this returns.
+        whole: Decode every picture, those too that none that is kept needs; what comes out is the same.
 
     Raises:
         DecodeError: It cannot be opened, is truncated, or nothing or no picture of its video can be decoded.
@@ -103,10 +106,10 @@ def decode_media(
             )
             raise MissingStreamError(message)
         collected = Collected()
-        decoding = _Decoding(container, selection, options, on_progress or _no_progress, sink or collected)
+        decoding = _Decoding(container, selection, options, on_progress or _no_progress, sink or collected, whole)
         decoding.run()
         decoded = decoding.finish()
-        _check_complete(path, describe_streams(container), selection, decoded.info, decoding)
+        check_complete(path, describe_streams(container), selection, decoded.info, decoding.losses)
         return replace(decoded, frames=tuple(collected.frames), audio=tuple(collected.chunks))
 
 
@@ -141,12 +144,12 @@ class _Decoding:
         options: DecodeOptions,
         on_progress: Callable[[], None],
         sink: Sink,
+        whole: bool,
     ) -> None:
         self.errors: list[str] = []
         self._broke_off = False
         self._container = container
         self._timeline = Timeline(container)
-        self._clock = DecodingClock() if container.format.name == "avi" else None
         self._selection = selection
         self._on_progress = on_progress
         packets = self._demux()
@@ -161,28 +164,26 @@ class _Decoding:
         self._observers = Observers(selection.video, shots=wants_shots, motion=options.motion)
         self._wants_shots = options.shots
         self._pictures = _sampler_of(selection.video, origin_us, options, sink, self._observers)
+        self._video = self._video_decoder(selection.video, options.sampling, whole=whole)
         self._sound = _sound_of(selection.audio, origin_us, options, sink)
         self._texts = {stream.index: TextCollector(stream, origin_us) for stream in selection.texts}
 
     @property
-    def stated_us(self) -> int:
-        """Length as the container states it, 0 where its clock jumps."""
-        return 0 if self._timeline.num_jumps else self._container.duration or 0
-
-    @property
-    def end_us(self) -> int:
-        """End of the pictures and the sound so far, 0 before there are any."""
-        return max((collector.end_us for collector in (self._pictures, self._sound) if collector), default=0)
+    def losses(self) -> Losses:
+        """What went wrong, after `finish`."""
+        stated_us = 0 if self._timeline.num_jumps else self._container.duration or 0
+        ends = (collector.end_us for collector in (self._pictures, self._sound) if collector)
+        return Losses(tuple(self.errors), stated_us, max(ends, default=0))
 
     def run(self) -> None:
         """Decode all packets, then what the decoders still hold."""
         for count, packet in enumerate(self._packets, 1):
-            self._try(packet.stream, packet)
+            self._take(packet.stream, packet)
             if count % _PACKETS_A_BEAT == 0:
                 self._on_progress()
         if self._broke_off:  # else the demuxer has sent the packets that flush
             for stream in self._selection.streams:
-                self._try(stream, None)
+                self._take(stream, None)
 
     def finish(self) -> DecodedMedia:
         """What was decoded."""
@@ -205,12 +206,23 @@ class _Decoding:
             has_audio=sound is not None and sound.has_samples,
             has_text=bool(utterances),
             language=language_of(self._selection),
+            quality=media_quality(pictures.meter if pictures else None, sound.meter if sound else None),
         )
         missed += unread_texts(self._container.streams, self._texts.keys(), name)
-        end_us = pictures.end_us if pictures else 0
-        shots = self._observers.shots(end_us) if self._wants_shots else None
-        return DecodedMedia(
-            info, utterances=utterances, missed=missed, shots=shots, motions=self._observers.motions(end_us)
+        shots = self._observers.shots if self._wants_shots else None
+        return DecodedMedia(info, utterances=utterances, missed=missed, shots=shots, motions=self._observers.motions)
+
+    def _video_decoder(self, stream: av.VideoStream | None, sampling: str, *, whole: bool) -> VideoDecoder | None:
+        if stream is None or self._pictures is None:
+            return None
+        return VideoDecoder(
+            stream,
+            self._pictures,
+            clock=DecodingClock() if self._container.format.name == "avi" else None,
+            errors=self.errors,
+            on_kept=self._on_progress,
+            marks_keys=sampling == "keyframes",
+            whole=whole or sampling == "all" or self._observers.sees_all,
         )
 
     def _demux(self) -> Iterator[av.Packet]:
@@ -223,31 +235,26 @@ class _Decoding:
             self.errors.append(reason_of(error))
             self._broke_off = True
 
-    def _try(self, stream: av.stream.Stream, packet: av.Packet | None) -> None:
+    def _take(self, stream: av.stream.Stream, packet: av.Packet | None) -> None:
+        """Decode a packet, or with None what the decoder still holds."""
+        if self._video is not None and stream.index == self._video_index:
+            if packet is None:
+                self._video.finish()
+            else:
+                self._video.add(packet)
+            return
         try:
-            self._take(stream, packet)
+            self._take_other(stream, packet)
         except (av.error.FFmpegError, ValueError) as error:
             self.errors.append(reason_of(error))
 
-    def _take(self, stream: av.stream.Stream, packet: av.Packet | None) -> None:
-        """Decode a packet, or with None what the decoder still holds."""
-        if stream.index == self._video_index and self._pictures is not None:
-            self._take_pictures(self._pictures, stream, packet)
-        elif stream.index in self._texts:
+    def _take_other(self, stream: av.stream.Stream, packet: av.Packet | None) -> None:
+        if stream.index in self._texts:
             if packet is not None:
                 self._texts[stream.index].add(packet)
         elif self._sound is not None:
             for frame in stream.decode(packet):
                 self._sound.add(frame)
-
-    def _take_pictures(self, pictures: PictureSampler, stream: av.VideoStream, packet: av.Packet | None) -> None:
-        if self._clock is not None and packet is not None:
-            self._clock.fed(packet)
-        for frame in stream.decode(packet):
-            if self._clock is not None:
-                self._clock.set_time(frame)
-            if pictures.add(frame):
-                self._on_progress()
 
 
 def _sampler_of(
@@ -261,8 +268,9 @@ def _sampler_of(
         interval_us=options.frame_interval_us,
         short_side=options.frame_short_side,
         quality=options.jpeg_quality,
+        sampling=options.sampling,
         keep=sink.add_frame,
-        observers=[observers] if observers.sees_all else (),
+        observers=observers if observers.sees_all else None,
     )
 
 
@@ -274,34 +282,6 @@ def _sound_of(
     return SoundCollector(
         stream, origin_us, rate_hz=options.audio_rate_hz, chunk_us=options.audio_chunk_us, keep=sink.add_chunk
     )
-
-
-def _check_complete(path: Path, streams: str, selection: Selection, info: MediaInfo, decoding: _Decoding) -> None:
-    """Refuse a media of which nothing, no picture, or too little came out."""
-    reason = f"{decoding.errors[0]}; streams: {streams}" if decoding.errors else f"streams: {streams}"
-    is_empty = not (info.has_video or info.has_audio or info.has_text)
-    if is_empty and not (decoding.errors or selection.video):
-        message = f"no picture, sound or text in {str(path)!r} ({reason}); leave it out of the sources"
-        raise MissingStreamError(message)
-    if selection.video is not None and not info.has_video:
-        message = f"not one picture of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
-        raise DecodeError(message)
-    if is_empty:
-        message = f"nothing of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
-        raise DecodeError(message)
-    _check_length(path, decoding)
-
-
-def _check_length(path: Path, decoding: _Decoding) -> None:
-    """Refuse a media where decoding failed and a good part of its stated length is missing."""
-    missing_us = decoding.stated_us - decoding.end_us
-    if decoding.errors and missing_us > max(MICROSECONDS, _TRUNCATED_SHARE * decoding.stated_us):
-        there, stated = decoding.end_us / MICROSECONDS, decoding.stated_us / MICROSECONDS
-        message = (
-            f"{str(path)!r} is truncated: {there:.1f} s of {stated:.1f} s can be decoded ({decoding.errors[0]}); "
-            "fetch the whole file again"
-        )
-        raise DecodeError(message)
 
 
 def _no_progress() -> None:

@@ -19,11 +19,17 @@ class Observers:
         stream: The video stream; None where there is none.
         shots: Find the shots.
         motion: Measure the movement between adjacent frames.
+
+    Attributes:
+        shots: The shots, when all is done; None where they were not asked for.
+        motions: Movement, likewise.
     """
 
     def __init__(self, stream: av.VideoStream | None, *, shots: bool, motion: bool) -> None:
         self.detector = _detector(stream) if shots and stream is not None else None
         self._meter = _meter() if motion and stream is not None else None
+        self.shots: tuple[Shot, ...] | None = None if self.detector is None else ()
+        self.motions: tuple[Motion, ...] | None = None if self._meter is None else ()
 
     @property
     def sees_all(self) -> bool:
@@ -37,13 +43,12 @@ class Observers:
         if self._meter is not None:
             self._meter.add(frame, t_us)
 
-    def shots(self, end_us: int) -> tuple[Shot, ...] | None:
-        """The shots up to the end of the last frame; None where they were not asked for."""
-        return None if self.detector is None else self.detector.finish(end_us)
-
-    def motions(self, end_us: int) -> tuple[Motion, ...] | None:
-        """Movement up to the end of the last frame; None where it was not asked for."""
-        return None if self._meter is None else self._meter.finish(end_us)
+    def finish(self, end_us: int) -> None:
+        """The last frame ends here."""
+        if self.detector is not None:
+            self.shots = self.detector.finish(end_us)
+        if self._meter is not None:
+            self.motions = self._meter.finish(end_us)
 
 
 def _detector(stream: av.VideoStream) -> ShotDetector:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import av
 import cv2
@@ -13,19 +12,22 @@ from features.errors import DecodeError
 from features.identity import MICROSECONDS
 from features.media.convert import FrameConverter, turn_of
 from features.media.probe import StreamClock
-from features.records import Frame
+from features.media.quality import PictureMeter
+from features.media.sampling import Candidate, ShotPicker, is_wanted
+from features.media.screen import Screen, nominal_span_us
+from features.media.spans import Sample, Spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
+    from features.media.observers import Observers
+    from features.records import Frame
+
     Picture = npt.NDArray[np.uint8]
 
 cv2.setNumThreads(1)  # one thread a worker
-
-_DEFAULT_SPAN_US = MICROSECONDS // 25
-_LONGEST_STEP_BACK_US = MICROSECONDS
 
 
 def encode_jpeg(rgb: Picture, quality: int = 90) -> bytes:
@@ -62,70 +64,34 @@ def fit(width: int, height: int, short_side: int) -> tuple[int, int]:
     return max(1, round(width * short_side / shorter)), max(1, round(height * short_side / shorter))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """A picture that was kept; the stretch it stands for is known only when the next one is."""
+class Shown(NamedTuple):
+    """A frame that is not decoded yet: its timestamp and duration in ticks, and whether it is a keyframe."""
 
+    pts: int
+    duration: int
+    is_key: bool
+
+
+class Planned(NamedTuple):
+    """A frame that is to be kept: its timestamp, and its time on screen."""
+
+    pts: int
     t_us: int
-    duration_us: int
-    jpeg: bytes
-    width: int
-    height: int
-
-    def over(self, start_us: int, end_us: int) -> Frame:
-        """The picture with the stretch it stands for."""
-        return Frame(
-            t_us=self.t_us,
-            duration_us=self.duration_us,
-            valid_start_us=start_us,
-            valid_end_us=end_us,
-            jpeg=self.jpeg,
-            width=self.width,
-            height=self.height,
-        )
+    next_us: int
 
 
-class Observer(Protocol):
-    """Sees every frame that is on screen, in order of time."""
+class State(NamedTuple):
+    """Where a sampler was, to go back to."""
 
-    def add(self, frame: av.VideoFrame, t_us: int) -> None:
-        """Take the next frame, shown from `t_us` on."""
-
-
-class _Spans:
-    """Gives each sample the stretch that it stands for, which the next one ends."""
-
-    def __init__(self, keep: Callable[[Frame], None]) -> None:
-        self._keep = keep
-        self._last: _Sample | None = None
-        self._start_us = 0
-        self.num_samples = 0
-
-    def add(self, sample: _Sample) -> None:
-        """Take the next sample."""
-        if self._last is None:
-            self._start_us = sample.t_us
-        else:
-            self._close((self._last.t_us + sample.t_us) // 2)
-        self._last = sample
-        self.num_samples += 1
-
-    def finish(self, end_us: int) -> None:
-        """The last sample stands up to the end."""
-        if self._last is not None:
-            self._close(end_us)
-            self._last = None
-
-    def _close(self, border_us: int) -> None:
-        if self._last is not None:
-            self._keep(self._last.over(self._start_us, border_us))
-        self._start_us = border_us
+    screen: Screen
+    num_chosen: int
 
 
 class PictureSampler:
-    """Keeps of a video the frame on screen at each multiple of an interval, holding one decoded frame at a time.
+    """Keeps some frames of a video, holding one decoded frame at a time.
 
-    The first picture is always kept: it stands in for the grid time before it. A frame that is on screen at
+    Frames are either decoded and added one by one, or planned for a stretch ahead and then placed, as far as they are
+    wanted. The first picture is always kept: it stands in for the grid time before it. A frame that is on screen at
     two grid times is kept once.
 
     Args:
@@ -134,8 +100,9 @@ class PictureSampler:
         interval_us: Distance of grid times, microseconds.
         short_side: Largest short side of a kept picture, pixels.
         quality: JPEG quality, 1 to 100.
+        sampling: Which frames are kept: `interval`, `keyframes`, `shots` or `all`.
         keep: Takes each picture when the stretch it stands for is known; without it `finish` returns them.
-        observers: See every frame that is on screen, with its time.
+        observers: See every frame that is on screen, with its time; for `shots` they have a detector.
     """
 
     def __init__(
@@ -146,26 +113,27 @@ class PictureSampler:
         interval_us: int,
         short_side: int,
         quality: int,
+        sampling: str = "interval",
         keep: Callable[[Frame], None] | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Observers | None = None,
     ) -> None:
-        self._clock = StreamClock.of(stream.time_base, origin_us)
+        self._screen = Screen(StreamClock.of(stream.time_base, origin_us), nominal_span_us(stream))
         self._converter = FrameConverter(stream)
-        self._nominal_us = _nominal_span_us(stream)
         self._interval_us = interval_us
         self._short_side = short_side
         self._quality = quality
+        self._sampling = sampling
+        self._observers = observers
         self._before: av.VideoFrame | None = None
         self._current: av.VideoFrame | None = None
-        self._current_us = 0
         self._size = (0, 0)
-        self._shift_us = 0
-        self._num_steps = 0
-        self._observers = observers
+        self._num_chosen = 0
+        self._last_kept_us = -1
         self._frames: list[Frame] = []
-        self._spans = _Spans(keep or self._frames.append)
-        self.num_frames = 0
-        self.first_us = 0
+        detector = observers.detector if observers else None
+        self._spans = Spans(keep or self._frames.append, detector)
+        self._picker = ShotPicker(detector, self._keep) if detector and sampling == "shots" else None
+        self.meter = PictureMeter()
         self.end_us = 0
         self.width: int | None = None
         self.height: int | None = None
@@ -173,9 +141,14 @@ class PictureSampler:
 
     @property
     def frame_rate(self) -> float | None:
-        """Decoded frames a second of their time, or None before there is one."""
-        span_us = self.end_us - self.first_us
-        return self.num_frames * MICROSECONDS / span_us if span_us > 0 else None
+        """Frames a second of their time, or None before there is one."""
+        span_us = self.end_us - self._screen.first_us
+        return self._screen.num_frames * MICROSECONDS / span_us if span_us > 0 else None
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether a picture has been kept."""
+        return self._spans.num_samples > 0
 
     def add(self, frame: av.VideoFrame) -> bool:
         """Take the next decoded frame.
@@ -183,74 +156,117 @@ class PictureSampler:
         Returns:
             Whether the frame before it was kept.
         """
-        t_us = self._time_of(frame)
-        kept = False
-        if self._current is None:
-            self._describe(frame)
-            self.first_us = t_us
-        elif t_us > self._current_us:
-            kept = self._leave(t_us, frame)
-            self._num_steps += 1
+        t_us = self._screen.time_of(frame.pts)
+        kept = self._screen.t_us is not None and t_us > self._screen.t_us and self._leave(t_us, frame)
+        self._screen.show(frame.pts, frame.duration or 0)
         self._before = self._current if frame.interlaced_frame else None
-        self._current, self._current_us, self._size = frame, t_us, self._converter.square_size(frame)
-        self.num_frames += 1
+        self._current, self._size = frame, self._look_at(frame)
         return kept
+
+    def plan(self, ahead: Sequence[Shown], next_pts: int | None) -> list[Planned]:
+        """Take frames that are not decoded yet, in the order in which they are shown.
+
+        Args:
+            ahead: The frames.
+            next_pts: Timestamp of the one after them; None where there is none.
+
+        Returns:
+            Those to decode and place.
+        """
+        planned: list[Planned] = []
+        before: Shown | None = None
+        for shown in ahead:
+            self._choose(planned, before, self._screen.time_of(shown.pts))
+            self._screen.show(shown.pts, shown.duration)
+            before = shown
+        self._choose(planned, before, self._screen.end_us if next_pts is None else self._screen.time_of(next_pts))
+        return planned
+
+    def place(self, planned: Planned, frame: av.VideoFrame) -> None:
+        """Keep a frame that was planned; the decoder has just given it."""
+        self._keep(self._candidate(frame, self._look_at(frame), planned.t_us, planned.next_us, None))
+
+    def state(self) -> State:
+        """Where it is, to go back to with `restore` before what was planned since is added instead."""
+        return State(self._screen.copy(), self._num_chosen)
+
+    def restore(self, state: State) -> None:
+        """Forget frames that were planned; what of them was placed stays, and is not kept again."""
+        self._screen, self._num_chosen = state.screen.copy(), state.num_chosen
 
     def finish(self) -> tuple[Frame, ...]:
         """Kept pictures by time, each with the stretch that it stands for, but for those that `keep` took."""
-        if self._current is not None:
-            self.end_us = self._current_us + self._last_span_us(self._current)
-            self._leave(self.end_us, None)
-            self._before = self._current = None
+        self.end_us = self._screen.end_us
+        self._leave(self.end_us, None)
+        self._before = self._current = None
+        if self._observers is not None:
+            self._observers.finish(self.end_us)
+        if self._picker is not None:
+            self._picker.finish(self.end_us)
         self._spans.finish(self.end_us)
         return tuple(self._frames)
 
-    @property
-    def has_pictures(self) -> bool:
-        """Whether a picture has been kept."""
-        return self._spans.num_samples > 0
-
-    def _time_of(self, frame: av.VideoFrame) -> int:
-        """Presentation time, 0 for what is before the timeline.
-
-        A missing time, or one that steps back, is taken as one frame after the last. Where the clock jumps back by
-        more than a second, the pictures go on from there, as the sound does.
-        """
-        stated_us = self._clock.time_us(frame.pts)
-        if self._current is None:
-            return max(stated_us or 0, 0)
-        next_us = self._current_us + self._nominal_us
-        if stated_us is None:
-            return next_us
-        t_us = max(stated_us + self._shift_us, 0)
-        if t_us < self._current_us - _LONGEST_STEP_BACK_US:
-            self._shift_us += next_us - t_us
-        return t_us if t_us >= self._current_us else next_us
+    def _choose(self, planned: list[Planned], before: Shown | None, next_us: int) -> None:
+        """Plan the frame on screen, unless it was added, or is not seen; one that was added is left."""
+        t_us = self._screen.t_us
+        if t_us is None or next_us <= t_us:
+            return
+        if before is None:
+            self._leave(next_us, None)
+            self._current = None
+        elif self._wants(t_us, next_us, is_key=before.is_key):
+            planned.append(Planned(before.pts, t_us, next_us))
 
     def _leave(self, next_us: int, after: av.VideoFrame | None) -> bool:
-        """Keep the frame on screen where a grid time falls in its time, or where it is the first."""
-        t_us, frame = self._current_us, self._current
-        for observer in self._observers:
-            observer.add(frame, t_us)
-        grid_us = -(-t_us // self._interval_us) * self._interval_us
-        if self.has_pictures and grid_us >= next_us:
+        """Look at the frame on screen before it goes, and keep it if it is wanted; one that was planned is done."""
+        t_us, frame = self._screen.t_us, self._current
+        if frame is None or t_us is None:
             return False
-        bgr = self._converter.picture(frame, fit(*self._size, self._short_side), self._before, after)
-        jpeg = _encode_bgr(bgr, self._quality)
-        self._spans.add(_Sample(t_us, next_us - t_us, jpeg, bgr.shape[1], bgr.shape[0]))
+        if self._observers is not None:
+            self._observers.add(frame, t_us)
+        if self._picker is not None:
+            if self._picker.wants(t_us):
+                self._picker.offer(self._candidate(frame, self._size, t_us, next_us, after))
+            return False
+        if not self._wants(t_us, next_us, is_key=_is_key(frame)):
+            return False
+        self._keep(self._candidate(frame, self._size, t_us, next_us, after))
         return True
 
-    def _last_span_us(self, frame: av.VideoFrame) -> int:
-        """Time on screen of the last frame: as stated, unless it is less than half of what the others had."""
-        stated_us = self._clock.span_us(frame.duration or 0)
-        shown = self._current_us - self.first_us
-        usual_us = shown // self._num_steps if self._num_steps else self._nominal_us
-        return stated_us if 2 * stated_us >= usual_us else usual_us
+    def _wants(self, t_us: int, next_us: int, *, is_key: bool) -> bool:
+        wanted = self._num_chosen == 0 or is_wanted(
+            self._sampling, self._interval_us, t_us=t_us, next_us=next_us, is_key=is_key
+        )
+        self._num_chosen += wanted
+        return wanted
 
-    def _describe(self, frame: av.VideoFrame) -> None:
-        self.rotation = turn_of(frame).clockwise_degrees
+    def _candidate(
+        self, frame: av.VideoFrame, size: tuple[int, int], t_us: int, next_us: int, after: av.VideoFrame | None
+    ) -> Candidate:
+        bgr = self._converter.picture(frame, fit(*size, self._short_side), self._before, after)
+        return Candidate(t_us, next_us, bgr)
+
+    def _keep(self, chosen: Candidate) -> None:
+        if chosen.t_us <= self._last_kept_us:  # placed before it was added
+            return
+        self._last_kept_us = chosen.t_us
+        jpeg, quality = _encode_bgr(chosen.bgr, self._quality), self.meter.measure(chosen.bgr)
+        height, width = chosen.bgr.shape[:2]
+        self._spans.add(Sample(chosen.t_us, chosen.next_us - chosen.t_us, jpeg, width, height, quality))
+
+    def _look_at(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Size of a frame with square pixels; the first one tells that of the video."""
         width, height = self._converter.square_size(frame)
-        self.width, self.height = (height, width) if turn_of(frame).transpose else (width, height)
+        if self.width is None:
+            turn = turn_of(frame)
+            self.rotation = turn.clockwise_degrees
+            self.width, self.height = (height, width) if turn.transpose else (width, height)
+        return width, height
+
+
+def _is_key(frame: av.VideoFrame) -> bool:
+    """Whether the packet of a frame is marked as a keyframe; by the decoder, where the packet is not known."""
+    return bool(frame.key_frame if frame.opaque is None else frame.opaque)
 
 
 def _encode_bgr(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
@@ -259,8 +275,3 @@ def _encode_bgr(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
         message = f"cannot encode a picture of shape {bgr.shape} as JPEG; give it three channels of uint8"
         raise DecodeError(message)
     return bytes(buffer.tobytes())
-
-
-def _nominal_span_us(stream: av.VideoStream) -> int:
-    rate = stream.guessed_rate
-    return round(MICROSECONDS / rate) if rate and 1 <= rate <= 1000 else _DEFAULT_SPAN_US

@@ -1,0 +1,96 @@
+"""When each frame of a video is on screen, told one after another in the order in which they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from features.identity import MICROSECONDS
+
+if TYPE_CHECKING:
+    import av
+
+    from features.media.probe import StreamClock
+
+_DEFAULT_SPAN_US = MICROSECONDS // 25
+_LONGEST_STEP_BACK_US = MICROSECONDS
+
+
+@dataclass(slots=True)
+class Screen:
+    """What is on screen, and since when.
+
+    Attributes:
+        clock: Of the stream.
+        nominal_us: Time on screen of a frame that states none.
+        t_us: Since when the frame is on screen; None before the first.
+        duration: Of that frame as it states it, ticks.
+        first_us: Time of the first frame.
+        num_frames: Frames so far.
+        num_steps: Frames whose time is later than that of the one before.
+        shift_us: What jumps of the clock add.
+    """
+
+    clock: StreamClock
+    nominal_us: int
+    t_us: int | None = None
+    duration: int = 0
+    first_us: int = 0
+    num_frames: int = 0
+    num_steps: int = 0
+    shift_us: int = 0
+
+    def time_of(self, pts: int | None) -> int:
+        """Presentation time of the next frame, 0 for what is before the timeline; nothing changes.
+
+        A missing time, or one that steps back, is taken as one frame after the last. Where the clock jumps back by
+        more than a second, the pictures go on from there, as the sound does.
+        """
+        return self._placed(pts)[0]
+
+    def show(self, pts: int | None, duration: int) -> int:
+        """Take the next frame.
+
+        Returns:
+            Its presentation time; the one before is not seen at all where it has the same.
+        """
+        t_us, self.shift_us = self._placed(pts)
+        if self.t_us is None:
+            self.first_us = t_us
+        elif t_us > self.t_us:
+            self.num_steps += 1
+        self.t_us, self.duration = t_us, duration
+        self.num_frames += 1
+        return t_us
+
+    def copy(self) -> Screen:
+        """The same state, to come back to."""
+        return replace(self)
+
+    @property
+    def end_us(self) -> int:
+        """End of the frame on screen if it is the last: as stated, unless that is less than half of the usual."""
+        if self.t_us is None:
+            return 0
+        stated_us = self.clock.span_us(self.duration)
+        usual_us = (self.t_us - self.first_us) // self.num_steps if self.num_steps else self.nominal_us
+        return self.t_us + (stated_us if 2 * stated_us >= usual_us else usual_us)
+
+    def _placed(self, pts: int | None) -> tuple[int, int]:
+        """Time of the next frame, and the shift of the clock from it on."""
+        stated_us = self.clock.time_us(pts)
+        if self.t_us is None:
+            return max(stated_us or 0, 0), self.shift_us
+        next_us = self.t_us + self.nominal_us
+        if stated_us is None:
+            return next_us, self.shift_us
+        t_us, shift_us = max(stated_us + self.shift_us, 0), self.shift_us
+        if t_us < self.t_us - _LONGEST_STEP_BACK_US:
+            shift_us += next_us - t_us
+        return (t_us if t_us >= self.t_us else next_us), shift_us
+
+
+def nominal_span_us(stream: av.VideoStream) -> int:
+    """Time on screen of a frame as the stream's rate has it."""
+    rate = stream.guessed_rate
+    return round(MICROSECONDS / rate) if rate and 1 <= rate <= 1000 else _DEFAULT_SPAN_US
