@@ -14,10 +14,9 @@ from features.store import Store, read_table
 from features.store.commit import generation_of
 from features.store.verify import verify_store
 from flows import stages
-from flows.repair import Repair
-from pipelines import extract, repair
+from pipelines import repair
 from pipelines.options import RunConfig
-from pipelines.runners import pipeline_options
+from tests.flows.repairing import changed, first, mend, names, paths_of, run_here
 from tests.pipelines.clips import make_clips
 from tests.pipelines.running import config, extract_here, ingest_here, rows_of
 from tests.store.damage import DAMAGES, append_foreign, file_of, flip, lose, remove
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 BASE = ("frames", "audio", "transcripts", "source_results", "media")
 EXTRACTED = ("features/sizes@1", "coverage/sizes@1", "transcripts/hearing@1", "features/letters@1")
 _NAMES = ("sizes", "hearing", "letters")
-_HERE = RunConfig(runner="in-process")
 
 
 @pytest.fixture(autouse=True)
@@ -66,45 +64,6 @@ def filled(store: Store) -> Store:
     """With pictures, sound and text extracted."""
     extract_here(store, *_NAMES)
     return store
-
-
-def run_here(wave: Wave, given: RunConfig) -> Summary:
-    """A wave in this process, where the light extractors are known."""
-    job: Any = {"repair": repair, "extract": extract}[wave.stage]
-    summary: Summary = job.run(given, wave, pipeline_options(given))
-    return summary
-
-
-def mend(store: Store, run: Callable[..., Summary] = run_here) -> list[str]:
-    """As the command does: until nothing is found, three times at most."""
-    told: list[str] = []
-    for _ in range(3):
-        findings = verify_store(store).findings
-        if not findings:
-            break
-        told += Repair(store, _HERE, run).mend(findings)
-    return told
-
-
-def first(store: Store) -> str:
-    return min(store.batches("media"))
-
-
-def paths_of(store: Store) -> dict[tuple[str, str], set[str]]:
-    """Live files by table and batch."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for table in store.tables():
-        for row in store.files(table).to_pylist():
-            found.setdefault((table, row["batch_id"]), set()).add(row["path"])
-    return {place: paths for place, paths in found.items() if place[0] != "runs"}
-
-
-def changed(before: dict[Any, Any], after: dict[Any, Any]) -> set[Any]:
-    return {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)}
-
-
-def names(store: Store) -> tuple[str, ...]:
-    return tuple(name for name in store.tables() if name not in ("runs", "sources"))
 
 
 @pytest.mark.parametrize("table", BASE)
@@ -174,63 +133,6 @@ def test_an_empty_store_of_one_batch_comes_back_as_new(store: Store, archive: Pa
     ingest_here(store.root, config([archive / "clips"], batch_sources=2))
     assert verify_store(store).findings == ()
     assert {row["media_id"] for row in rows_of(store)["media"]} == {row["media_id"] for row in rows["media"]}
-
-
-class TestSourcesThatAreGone:
-    @pytest.fixture
-    def elsewhere(self, tmp_path: Path) -> tuple[Store, Path]:
-        """A store whose clips may be taken away."""
-        (tmp_path / "clips").mkdir()
-        make_clips(tmp_path / "clips")
-        store, _ = ingest_here(tmp_path / "store", config([tmp_path / "clips"], batch_sources=9))
-        return store, tmp_path / "clips"
-
-    def test_rows_are_lost_and_a_dead_letter_says_so(self, elsewhere: tuple[Store, Path]) -> None:
-        store, clips = elsewhere
-        media = {row["name"]: row["media_id"] for row in read_table(store, "media").to_pylist()}
-        rows = rows_of(store)
-        (clips / "noted.mp4").unlink()
-        remove(file_of(store, "frames", first(store)))
-        assert "not all of it" in mend(store)[-1]
-        assert verify_store(store).findings == ()
-        left = rows_of(store)
-        assert left["media"] == rows["media"]
-        assert left["frames"] == [row for row in rows["frames"] if row["media_id"] != media["noted.mp4"]]
-        (letter,) = [row for row in left["failures"] if row["stage"] == "repair"]
-        assert letter["media_id"] == media["noted.mp4"]
-        assert "0 rows of frames" in letter["message"]
-
-    def test_what_can_be_read_is_kept(self, elsewhere: tuple[Store, Path]) -> None:
-        store, clips = elsewhere
-        rows = rows_of(store)
-        (clips / "noted.mp4").write_bytes(b"something else")
-        put(store, "audio", first(store), [{"media_id": "x", "start_us": 0, "end_us": SECOND}], stage="rogue")
-        mend(store)
-        assert verify_store(store).findings == ()
-        assert rows_of(store)["audio"] == rows["audio"]
-
-    def test_another_copy_serves(self, elsewhere: tuple[Store, Path]) -> None:
-        store, clips = elsewhere
-        rows = rows_of(store)
-        (clips / "copy.mp4").unlink()  # of talk.mp4, a duplicate of it
-        remove(file_of(store, "frames", first(store)))
-        mend(store)
-        assert rows_of(store) == rows
-
-    def test_a_lost_row_of_media_is_told_from_its_tables(self, elsewhere: tuple[Store, Path]) -> None:
-        store, clips = elsewhere
-        (clips / "noted.mp4").unlink()
-        rows = {row["name"]: row for row in rows_of(store)["media"]}
-        remove(file_of(store, "media", first(store)))
-        mend(store)
-        assert verify_store(store).findings == ()
-        after = {row["name"]: row for row in rows_of(store)["media"]}
-        assert after.keys() == rows.keys()
-        told = ("media_id", "uri", "duration_us", "has_video", "has_audio", "has_text")
-        assert {name: after["noted.mp4"][name] for name in told} == {name: rows["noted.mp4"][name] for name in told}
-        assert {name: row for name, row in after.items() if name != "noted.mp4"} == {
-            name: row for name, row in rows.items() if name != "noted.mp4"
-        }
 
 
 class _Killed(BaseException):
