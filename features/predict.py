@@ -12,8 +12,9 @@ from features.extractors.engine import extract_media
 from features.extractors.registry import get_extractor
 from features.fusion.scoring import score_segments
 from features.identity import media_id_of_file, media_id_of_parts
-from features.media.decode import DecodeOptions, decode_media, end_of, with_text
+from features.media.decode import decode_media, end_of, with_text
 from features.media.loose import read_loose
+from features.media.options import DecodeOptions
 from features.records import FeatureRow, MediaRows, Utterance
 from features.store.rows import feature_rows, table_of, transcript_rows
 from features.transcripts.choice import best_text

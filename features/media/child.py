@@ -22,7 +22,8 @@ import cv2
 
 from features.errors import DecodeError, DecoderMemoryError, TriptychError
 from features.media import protocol
-from features.media.decode import DecodeOptions, decode_media, end_of, with_text
+from features.media.decode import decode_media, end_of, with_text
+from features.media.options import DecodeOptions
 from features.media.probe import describe_streams, open_media
 from features.media.spool import SpoolWriter
 from features.records import Missed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import av
 import av.error
@@ -13,6 +13,7 @@ from features.errors import MissingStreamError
 from features.media.complete import Losses, check_complete
 from features.media.gops import VideoDecoder
 from features.media.observers import Observers
+from features.media.options import DEFAULT_OPTIONS, DecodeOptions
 from features.media.pictures import PictureSampler
 from features.media.probe import (
     Selection,
@@ -24,6 +25,7 @@ from features.media.probe import (
     reason_of,
 )
 from features.media.quality import media_quality
+from features.media.screen import ALL, Window
 from features.media.sink import Collected, Sink
 from features.media.sound import SoundCollector
 from features.media.text import TextCollector, merge_texts, unread_texts
@@ -36,39 +38,6 @@ if TYPE_CHECKING:
 
 _PACKETS_A_BEAT = 256
 _PACKETS_TO_PEEK = 64
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeOptions:
-    """What to take from a media.
-
-    Attributes:
-        frame_interval_us: Distance of the grid times at which the frame on screen is kept, microseconds.
-        frame_short_side: Largest short side of a kept picture, pixels; pictures are never enlarged.
-        jpeg_quality: 1 to 100.
-        audio_rate_hz: Rate of the mono sound.
-        audio_chunk_us: Length of a chunk of sound, on a grid that starts with the timeline, microseconds.
-        audio_language: Language of the sound to take where a media has several, BCP 47 or ISO 639; the default
-            track where none speaks it.
-        sampling: Which pictures are kept: those on screen at grid times (`interval`), `keyframes`, one of each shot
-            (`shots`), or `all`.
-        shots: Find the shots.
-        motion: Measure the movement between adjacent frames.
-    """
-
-    frame_interval_us: int = 1_000_000
-    frame_short_side: int = 360
-    jpeg_quality: int = 90
-    audio_rate_hz: int = 16_000
-    audio_chunk_us: int = 60_000_000
-    audio_language: str | None = None
-    sampling: str = "interval"
-    shots: bool = False
-    motion: bool = False
-
-
-DEFAULT_OPTIONS = DecodeOptions()
-"""A picture a second of short side 360; sound at 16 kHz in chunks of a minute."""
 
 
 def decode_media(
@@ -106,7 +75,7 @@ def decode_media(
             )
             raise MissingStreamError(message)
         collected = Collected()
-        decoding = _Decoding(container, selection, options, on_progress or _no_progress, sink or collected, whole)
+        decoding = Decoding(container, selection, options, on_progress or _no_progress, sink or collected, whole)
         decoding.run()
         decoded = decoding.finish()
         check_complete(path, describe_streams(container), selection, decoded.info, decoding.losses)
@@ -134,7 +103,17 @@ def with_text(decoded: DecodedMedia, utterances: Sequence[Utterance]) -> Decoded
     return replace(decoded, info=info, utterances=tuple(merged))
 
 
-class _Decoding:
+class VideoTaker(Protocol):
+    """Takes the packets of the video."""
+
+    def add(self, packet: av.Packet) -> None:
+        """Take the next packet."""
+
+    def finish(self) -> None:
+        """There are no more."""
+
+
+class Decoding:
     """One pass over one container: packets go to the collector of their stream."""
 
     def __init__(
@@ -163,8 +142,8 @@ class _Decoding:
         wants_shots = options.shots or options.sampling == "shots"
         self._observers = Observers(selection.video, shots=wants_shots, motion=options.motion)
         self._wants_shots = options.shots
-        self._pictures = _sampler_of(selection.video, origin_us, options, sink, self._observers)
-        self._video = self._video_decoder(selection.video, options.sampling, whole=whole)
+        self._pictures = self._sampler(origin_us, options, sink)
+        self._video = self._video_decoder(origin_us, options.sampling, whole=whole)
         self._sound = _sound_of(selection.audio, origin_us, options, sink)
         self._texts = {stream.index: TextCollector(stream, origin_us) for stream in selection.texts}
 
@@ -172,15 +151,16 @@ class _Decoding:
     def losses(self) -> Losses:
         """What went wrong, after `finish`."""
         stated_us = 0 if self._timeline.num_jumps else self._container.duration or 0
-        ends = (collector.end_us for collector in (self._pictures, self._sound) if collector)
-        return Losses(tuple(self.errors), stated_us, max(ends, default=0))
+        return Losses(tuple(self.errors), stated_us, max(self._ends(), default=0))
 
-    def run(self) -> None:
-        """Decode all packets, then what the decoders still hold."""
+    def run(self, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Decode all packets, then what the decoders still hold; no more once it is over."""
         for count, packet in enumerate(self._packets, 1):
             self._take(packet.stream, packet)
             if count % _PACKETS_A_BEAT == 0:
                 self._on_progress()
+            if is_over():
+                return
         if self._broke_off:  # else the demuxer has sent the packets that flush
             for stream in self._selection.streams:
                 self._take(stream, None)
@@ -191,8 +171,7 @@ class _Decoding:
         for collector in (pictures, sound):
             if collector is not None:
                 collector.finish()
-        ends = [collector.end_us for collector in (pictures, sound) if collector]
-        name = self._container.name
+        ends, name = self._ends(), self._container.name
         utterances, missed = merge_texts(self._texts.values(), max(ends, default=None), name)
         info = MediaInfo(
             container=self._container.format.name,
@@ -212,7 +191,20 @@ class _Decoding:
         shots = self._observers.shots if self._wants_shots else None
         return DecodedMedia(info, utterances=utterances, missed=missed, shots=shots, motions=self._observers.motions)
 
-    def _video_decoder(self, stream: av.VideoStream | None, sampling: str, *, whole: bool) -> VideoDecoder | None:
+    def _ends(self) -> list[int]:
+        """Where the pictures and the sound end."""
+        return [collector.end_us for collector in (self._pictures, self._sound) if collector]
+
+    def _sampler(self, origin_us: int, options: DecodeOptions, sink: Sink) -> PictureSampler | None:
+        return (
+            None
+            if self._selection.video is None
+            else sampler_of(self._selection.video, origin_us, options, sink, self._observers)
+        )
+
+    def _video_decoder(self, origin_us: int, sampling: str, *, whole: bool) -> VideoTaker | None:
+        del origin_us  # the sampler has it
+        stream = self._selection.video
         if stream is None or self._pictures is None:
             return None
         return VideoDecoder(
@@ -257,11 +249,15 @@ class _Decoding:
                 self._sound.add(frame)
 
 
-def _sampler_of(
-    stream: av.VideoStream | None, origin_us: int, options: DecodeOptions, sink: Sink, observers: Observers
-) -> PictureSampler | None:
-    if stream is None:
-        return None
+def sampler_of(
+    stream: av.VideoStream,
+    origin_us: int,
+    options: DecodeOptions,
+    sink: Sink,
+    observers: Observers,
+    window: Window = ALL,
+) -> PictureSampler:
+    """A sampler as the options have it, of the frames of a window."""
     return PictureSampler(
         stream,
         origin_us,
@@ -271,6 +267,7 @@ def _sampler_of(
         sampling=options.sampling,
         keep=sink.add_frame,
         observers=observers if observers.sees_all else None,
+        window=window,
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from features.errors import DecodeError, MissingStreamError, TranscriptionError
 from features.identity import MICROSECONDS
-from features.media.decode import DEFAULT_OPTIONS, DecodeOptions, decode_media
+from features.media.decode import decode_media
+from features.media.options import DEFAULT_OPTIONS, DecodeOptions
 from features.media.pictures import encode_jpeg, fit
 from features.records import DecodedMedia, Frame, MediaInfo, Utterance
 from features.transcripts.subtitles import parse_subtitles, read_text

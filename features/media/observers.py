@@ -19,14 +19,15 @@ class Observers:
         stream: The video stream; None where there is none.
         shots: Find the shots.
         motion: Measure the movement between adjacent frames.
+        is_start: The first frame is the first of the video.
 
     Attributes:
         shots: The shots, when all is done; None where they were not asked for.
         motions: Movement, likewise.
     """
 
-    def __init__(self, stream: av.VideoStream | None, *, shots: bool, motion: bool) -> None:
-        self.detector = _detector(stream) if shots and stream is not None else None
+    def __init__(self, stream: av.VideoStream | None, *, shots: bool, motion: bool, is_start: bool = True) -> None:
+        self.detector = _detector(stream, is_start=is_start) if shots and stream is not None else None
         self._meter = _meter() if motion and stream is not None else None
         self.shots: tuple[Shot, ...] | None = None if self.detector is None else ()
         self.motions: tuple[Motion, ...] | None = None if self._meter is None else ()
@@ -51,11 +52,11 @@ class Observers:
             self.motions = self._meter.finish(end_us)
 
 
-def _detector(stream: av.VideoStream) -> ShotDetector:
+def _detector(stream: av.VideoStream, *, is_start: bool) -> ShotDetector:
     from features.media.shots import ShotDetector  # its libraries are loaded for those who ask
 
     rate = stream.guessed_rate
-    return ShotDetector(float(rate) if rate else None)
+    return ShotDetector(float(rate) if rate else None, is_start=is_start)
 
 
 def _meter() -> MotionMeter:

@@ -14,7 +14,7 @@ from features.media.convert import FrameConverter, turn_of
 from features.media.probe import StreamClock
 from features.media.quality import PictureMeter
 from features.media.sampling import Candidate, ShotPicker, is_wanted
-from features.media.screen import Screen, nominal_span_us
+from features.media.screen import ALL, Screen, Window, nominal_span_us
 from features.media.spans import Sample, Spans
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class PictureSampler:
         sampling: Which frames are kept: `interval`, `keyframes`, `shots` or `all`.
         keep: Takes each picture when the stretch it stands for is known; without it `finish` returns them.
         observers: See every frame that is on screen, with its time; for `shots` they have a detector.
+        window: Of a video that is decoded from somewhere in its middle: the frames that are counted.
     """
 
     def __init__(
@@ -116,8 +117,10 @@ class PictureSampler:
         sampling: str = "interval",
         keep: Callable[[Frame], None] | None = None,
         observers: Observers | None = None,
+        window: Window = ALL,
     ) -> None:
-        self._screen = Screen(StreamClock.of(stream.time_base, origin_us), nominal_span_us(stream))
+        clock = StreamClock.of(stream.time_base, origin_us)
+        self._screen = Screen(clock, nominal_span_us(stream), window=window)
         self._converter = FrameConverter(stream)
         self._interval_us = interval_us
         self._short_side = short_side
@@ -127,7 +130,7 @@ class PictureSampler:
         self._before: av.VideoFrame | None = None
         self._current: av.VideoFrame | None = None
         self._size = (0, 0)
-        self._num_chosen = 0
+        self._num_chosen = int(window.start_us > 0)
         self._last_kept_us = -1
         self._frames: list[Frame] = []
         detector = observers.detector if observers else None
@@ -144,6 +147,16 @@ class PictureSampler:
         """Frames a second of their time, or None before there is one."""
         span_us = self.end_us - self._screen.first_us
         return self._screen.num_frames * MICROSECONDS / span_us if span_us > 0 else None
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the window."""
+        return self._screen.num_frames
+
+    @property
+    def first_us(self) -> int:
+        """Time of the first frame."""
+        return self._screen.first_us
 
     @property
     def has_pictures(self) -> bool:

@@ -11,7 +11,7 @@ from features.records import MediaInfo, MediaQuality, Missed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from features.media.decode import DecodeOptions
+    from features.media.options import DecodeOptions
     from features.records import DecodedMedia
 
 READY = "ready"

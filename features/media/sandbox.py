@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from features.media.decode import DecodeOptions
+    from features.media.options import DecodeOptions
 
 _START_SECONDS = 300
 _MEDIA_A_CHILD = 500
@@ -179,7 +179,7 @@ class Sandbox:
         spool = Spool(folder, tables)
         try:
             outcome = self._decode(request, spool, limits, on_progress or _ignore)
-            spool.check(outcome.num_rows)
+            self._check(spool, request, outcome)
         except BaseException:
             spool.close()
             raise
@@ -190,6 +190,14 @@ class Sandbox:
         child, self._child = self._child, None
         if child is not None:
             child.close()
+
+    def _check(self, spool: Spool, request: Request, outcome: Outcome) -> None:
+        """Look at all that came: a codec that writes where it must not may spoil rows without a crash."""
+        problem = spool.problem(outcome.num_rows)
+        if problem:
+            self.close()
+            message = f"decoding {request.path!r} left damaged rows ({problem}); re-encode it or leave it out"
+            raise DecoderCrashError(message)
 
     def _decode(self, request: Request, spool: Spool, limits: Limits, tick: Callable[[], None]) -> Outcome:
         """Let a child decode; where somebody else killed it, a second one."""
@@ -202,6 +210,8 @@ class Sandbox:
                 self.close()
                 if is_last or ended.signal not in OUTSIDE_SIGNALS:
                     raise _crash(course, ended) from ended
+            except TriptychError:  # of the media; the child goes on to the next
+                raise
             except BaseException:
                 self.close()
                 raise

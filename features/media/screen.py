@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from features.identity import MICROSECONDS
 
@@ -16,6 +16,20 @@ _DEFAULT_SPAN_US = MICROSECONDS // 25
 _LONGEST_STEP_BACK_US = MICROSECONDS
 
 
+class Window(NamedTuple):
+    """Frames that count: those shown from `start_us` on and before `end_us`; None: up to the end of the video."""
+
+    start_us: int = 0
+    end_us: int | None = None
+
+    def __contains__(self, t_us: object) -> bool:
+        return isinstance(t_us, int) and self.start_us <= t_us and (self.end_us is None or t_us < self.end_us)
+
+
+ALL = Window()
+"""All of a video."""
+
+
 @dataclass(slots=True)
 class Screen:
     """What is on screen, and since when.
@@ -26,9 +40,10 @@ class Screen:
         t_us: Since when the frame is on screen; None before the first.
         duration: Of that frame as it states it, ticks.
         first_us: Time of the first frame.
-        num_frames: Frames so far.
+        num_frames: Frames of the window so far.
         num_steps: Frames whose time is later than that of the one before.
         shift_us: What jumps of the clock add.
+        window: Frames that are counted.
     """
 
     clock: StreamClock
@@ -39,6 +54,7 @@ class Screen:
     num_frames: int = 0
     num_steps: int = 0
     shift_us: int = 0
+    window: Window = ALL
 
     def time_of(self, pts: int | None) -> int:
         """Presentation time of the next frame, 0 for what is before the timeline; nothing changes.
@@ -60,7 +76,7 @@ class Screen:
         elif t_us > self.t_us:
             self.num_steps += 1
         self.t_us, self.duration = t_us, duration
-        self.num_frames += 1
+        self.num_frames += t_us in self.window
         return t_us
 
     def copy(self) -> Screen:

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from features.errors import TriptychError
-from features.media.decode import DecodeOptions, decode_media
+from features.media.decode import decode_media
+from features.media.options import DecodeOptions
 from features.media.pictures import decode_jpeg
 from features.media.sound import join_sound
 from tests.whole.fuzz import MEDIA, NOT_MEDIA

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from features.media.decode import DecodeOptions, decode_media
+from features.media.decode import decode_media
+from features.media.options import DecodeOptions
 from features.media.pictures import decode_jpeg
 from features.records import DecodedMedia
 from tests.media.generate import SECOND

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 
-from features.media.decode import DecodeOptions, decode_media
+from features.media.decode import decode_media
 from features.media.hdr import hlg_light, pq_light, pq_signal
+from features.media.options import DecodeOptions
 from features.media.pictures import decode_jpeg
 
 if TYPE_CHECKING:

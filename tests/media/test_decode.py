@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from features.media.decode import DecodeOptions, decode_media, with_text
+from features.media.decode import decode_media, with_text
+from features.media.options import DecodeOptions
 from features.media.pictures import decode_jpeg
 from features.media.sound import join_sound
 from features.records import Utterance

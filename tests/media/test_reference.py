@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from features.errors import DecodeError
-from features.media.decode import DecodeOptions, decode_media
+from features.media.decode import decode_media
+from features.media.options import DecodeOptions
 from features.media.pictures import decode_jpeg
 from features.media.sound import join_sound
 from features.records import DecodedMedia

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from features.media.decode import DecodeOptions, decode_media
+from features.media.decode import decode_media
+from features.media.options import DecodeOptions
 from features.media.pictures import decode_jpeg
 from features.media.sound import join_sound
 from pipelines.options import IngestConfig, config_from_mapping, decode_config

@@ -11,7 +11,8 @@ import av.filter
 import numpy as np
 import pytest
 
-from features.media.decode import DecodeOptions, decode_media
+from features.media.decode import decode_media
+from features.media.options import DecodeOptions
 from features.media.pictures import decode_jpeg
 from tests.media.generate import Sound, steady, tone, write_media
 

@@ -1,0 +1,38 @@
+"""What to take from a media."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What to take from a media.
+
+    Attributes:
+        frame_interval_us: Distance of the grid times at which the frame on screen is kept, microseconds.
+        frame_short_side: Largest short side of a kept picture, pixels; pictures are never enlarged.
+        jpeg_quality: 1 to 100.
+        audio_rate_hz: Rate of the mono sound.
+        audio_chunk_us: Length of a chunk of sound, on a grid that starts with the timeline, microseconds.
+        audio_language: Language of the sound to take where a media has several, BCP 47 or ISO 639; the default
+            track where none speaks it.
+        sampling: Which pictures are kept: those on screen at grid times (`interval`), `keyframes`, one of each shot
+            (`shots`), or `all`.
+        shots: Find the shots.
+        motion: Measure the movement between adjacent frames.
+    """
+
+    frame_interval_us: int = 1_000_000
+    frame_short_side: int = 360
+    jpeg_quality: int = 90
+    audio_rate_hz: int = 16_000
+    audio_chunk_us: int = 60_000_000
+    audio_language: str | None = None
+    sampling: str = "interval"
+    shots: bool = False
+    motion: bool = False
+
+
+DEFAULT_OPTIONS = DecodeOptions()
+"""A picture a second of short side 360; sound at 16 kHz in chunks of a minute."""
