@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 
 from features.identity import fingerprint
-from features.media.decode import DecodeOptions
+from features.media.options import DecodeOptions
 from features.media.sandbox import Limits, borrow_sandbox
 from features.privacy.erasure import complete_erasure
 from features.store import Commit, FileRecord, Store, commit_files, write_file

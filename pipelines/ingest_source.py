@@ -16,7 +16,7 @@ from pipelines.sinks import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from features.media.decode import DecodeOptions
+    from features.media.options import DecodeOptions
     from features.media.sandbox import Decoded, Sandbox
     from features.records import MediaInfo
     from features.store import Store
