@@ -102,9 +102,9 @@ class VideoDecoder:
         if self._is_done:
             return
         self._is_done = True
-        if self._pending and not self._is_live and self._coding is not None:
-            unit, self._pending = self._pending, []
-            self._decode_unit(unit, unit, None)
+        is_gathered = self._pending and not self._is_live and self._coding is not None
+        if is_gathered and self._decode_unit(self._pending, self._pending, None):
+            self._pending = []
         self._stream_through()
         self._decode(None)
 
@@ -165,7 +165,7 @@ class VideoDecoder:
         self._begin(key)
 
     def _decode_unit(self, unit: Sequence[_Coded], frames: Sequence[_Coded], next_pts: int | None) -> bool:
-        """Decode what is wanted of a unit; whether it could be told apart from what comes next.
+        """Decode what is wanted of a unit; whether that is done, and it could be told apart from what comes next.
 
         Args:
             unit: Its packets.
@@ -174,8 +174,8 @@ class VideoDecoder:
         """
         before = self._pictures.state()
         if len({coded.pts for coded in frames}) < len(frames) or not _all_before(unit, next_pts):
-            self._redo(unit)
-            return True
+            self._redo()
+            return False
         planned = {one.pts: one for one in self._pictures.plan(_in_order(frames), next_pts)}
         if any(coded.pts in planned for coded in frames[len(unit) :]):
             self._pictures.restore(before)
@@ -184,7 +184,8 @@ class VideoDecoder:
             self._decode_wanted(unit, planned)
         except (av.error.FFmpegError, ValueError, _Unexpected):
             self._pictures.restore(before)
-            self._redo(unit)
+            self._redo()
+            return False
         return True
 
     def _decode_wanted(self, unit: Sequence[_Coded], planned: dict[int, Planned]) -> None:
@@ -224,13 +225,12 @@ class VideoDecoder:
             self._pictures.place(wanted, frame)
             self._on_kept()
 
-    def _redo(self, unit: Sequence[_Coded]) -> None:
-        """Decode all of a unit, and from now on everything."""
-        self._coding, self._is_live = None, True
+    def _redo(self) -> None:
+        """Decode all that was gathered, and from now on everything."""
+        self._coding = None
         self._stream.codec_context.skip_frame = "DEFAULT"
         self._stream.codec_context.flush_buffers()
-        for coded in unit:
-            self._decode(coded.packet)
+        self._stream_through()
 
     def _stream_through(self) -> None:
         """Decode all that was gathered, and what comes, up to the next restart."""
