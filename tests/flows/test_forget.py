@@ -110,6 +110,29 @@ def test_the_same_command_completes_what_was_broken_off(
     assert read_committed(store, "tombstones")["media_id"].to_pylist() == ["m03"]
 
 
+def test_verify_tells_of_rows_that_are_left_and_maintain_ends_it(
+    triptych: Triptych, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left(*tables: str) -> list[tuple[str, str]]:
+        told = json.loads(triptych("--store", store.root, "verify", *tables, "--json").out)
+        found = [finding for finding in told["findings"] if finding["kind"] == "forgotten"]
+        assert all(finding["remedy"] == f"triptych --store {store.root} maintain" for finding in found)
+        return [(finding["table"], finding["batch_id"]) for finding in found]
+
+    def broken(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    assert left() == []
+    with monkeypatch.context() as patched:
+        patched.setattr(erasure, "erase_rows", broken)
+        assert triptych("--store", store.root, "forget", "--media", "m03.mp4", "--yes").status == 130
+    tables = ["coverage/looks@1", "coverage/sounds@1", "features/looks@1", "features/sounds@1", "media"]
+    assert left() == [(table, "b1") for table in (*tables, "source_results")]
+    assert left("media") == [("media", "b1")]
+    assert triptych("--store", store.root, "maintain").status == 0
+    assert left() == []
+
+
 def test_labels_of_what_was_forgotten_are_left_out(
     triptych: Triptych, store: Store, write_labels: Callable[..., Path]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from features.extractors import registry
 from features.store import Store, read_table
 from features.store.commit import generation_of
+from features.store.tombstones import Place, add_tombstones
 from features.store.verify import verify_store
 from flows import stages
 from pipelines import repair
@@ -214,6 +215,17 @@ class TestCommand:
         assert "no extractor 'gone@1' is installed" in done.out
         assert "load them again: triptych label mood FILE" in done.out
         assert [finding.table for finding in verify_store(store).findings] == ["features/gone@1"]
+
+    def test_repair_completes_an_erasure(self, store: Store, triptych: Callable[..., Any]) -> None:
+        """One that was broken off after its tombstone; nothing is made again for it."""
+        (media_id,) = {row["media_id"] for row in read_table(store, "media").to_pylist() if row["name"] == "noted.mp4"}
+        add_tombstones(store, [Place(media_id, first(store))], "run")
+        assert "media that are forgotten" in triptych("--store", store.root, "verify", "frames").out
+        done = triptych("--store", store.root, "verify", "--repair")
+        assert done.status == 0, done.out
+        assert "completed what was to be forgotten" in done.out
+        assert "made again" not in done.out
+        assert media_id not in read_table(store, "frames")["media_id"].to_pylist()
 
     def test_a_table_that_is_not_there(self, store: Store, triptych: Callable[..., Any]) -> None:
         done = triptych("--store", store.root, "verify", "frame")
