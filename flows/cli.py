@@ -82,6 +82,8 @@ def _add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
             options |= {"action": "append", "metavar": name.upper()}
         elif get_origin(kind) is Literal:
             options |= {"choices": get_args(kind)}
+        elif kind is bool:
+            options |= {"action": "store_true"}
         else:
             options |= {"type": kind, "metavar": kind.__name__.upper()}
         parser.add_argument("--" + name.replace("_", "-"), **options)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from features.errors import ConfigError
-from features.identity import seconds_to_us
+from features.media.sampling import parse_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +52,11 @@ class RunConfig:
 class DecodeConfig(RunConfig):
     """How sources are decoded and grouped."""
 
-    frame_interval_seconds: float = option(1.0, "seconds between sampled pictures")
-    frame_short_side: int = option(360, "pixels of a picture's short side; pictures are never enlarged")
+    frames: str = option("1/s", "pictures to keep: so many in so many seconds (1/s, 1/10s), keyframes, shots, all")
+    frame_size: int = option(360, "pixels of a picture's short side; pictures are never enlarged")
     jpeg_quality: int = option(90, "JPEG quality, 1 to 100")
+    shots: bool = option(False, "find the shots, from the same decode; every frame is decoded then")
+    motion: bool = option(False, "measure movement between adjacent frames; every frame is decoded then")
     audio_language: str = option("", "language of the sound to take of several: de, eng, …; default: the default track")
     decode_stall_seconds: int = option(120, "end a decoder that gives no sign of life for so many seconds")
     decode_seconds_a_second: int = option(20, "seconds that decoding may take a second of media, beside 300")
@@ -66,13 +68,19 @@ class DecodeConfig(RunConfig):
 
 def decode_config(config: DecodeConfig) -> str:
     """The options that change what is decoded, as JSON (fields of `DecodeOptions`); kept with every plan and file."""
-    options: dict[str, int | str] = {
-        "frame_interval_us": seconds_to_us(config.frame_interval_seconds),
-        "frame_short_side": config.frame_short_side,
+    sampling, interval_us = parse_frames(config.frames)
+    options: dict[str, object] = {
+        "frame_interval_us": interval_us,
+        "frame_short_side": config.frame_size,
         "jpeg_quality": config.jpeg_quality,
     }
-    if config.audio_language:
-        options["audio_language"] = config.audio_language
+    others: dict[str, object] = {
+        "sampling": sampling if sampling != "interval" else "",
+        "shots": config.shots,
+        "motion": config.motion,
+        "audio_language": config.audio_language,
+    }
+    options |= {name: value for name, value in others.items() if value}
     return json.dumps(options, sort_keys=True)
 
 
@@ -181,8 +189,7 @@ _AT_LEAST = {
     "stall_seconds": 1,
     "wave_attempts": 1,
     "limit": 0,
-    "frame_interval_seconds": 0.001,
-    "frame_short_side": 16,
+    "frame_size": 16,
     "jpeg_quality": 1,
     "decode_stall_seconds": 1,
     "decode_seconds_a_second": 1,
@@ -205,3 +212,5 @@ def _check_ranges(config: Any) -> None:  # noqa: ANN401 - any configuration
         if getattr(config, name, largest) > largest:
             message = f"{name} must be at most {largest}, not {getattr(config, name)!r}"
             raise ConfigError(message)
+    if isinstance(config, DecodeConfig):
+        parse_frames(config.frames)

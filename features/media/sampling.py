@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
+
+from features.errors import ConfigError
+from features.identity import MICROSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +22,37 @@ if TYPE_CHECKING:
 SAMPLINGS = ("interval", "keyframes", "shots", "all")
 _DENSE_US = 80_000  # less than the shortest shot
 _STEPS_A_SHOT = 12
+_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
+_RATE = re.compile(rf"{_NUMBER}/{_NUMBER}?s", re.ASCII)
+_SHORTEST_INTERVAL_US = 1_000
+_LONGEST_INTERVAL_US = 86_400 * MICROSECONDS
+
+
+def parse_frames(text: str) -> tuple[str, int]:
+    """What `--frames` says.
+
+    Args:
+        text: `1/s`, `0.5/s`, `1/10s` (so many pictures in so many seconds), `keyframes`, `shots` or `all`.
+
+    Returns:
+        The sampling, one of `SAMPLINGS`, and the distance of grid times in microseconds (one second where there is
+        no grid).
+
+    Raises:
+        ConfigError: It says none of these, or more than a thousand or less than one in a day.
+    """
+    if text in SAMPLINGS and text != "interval":
+        return text, MICROSECONDS
+    rate = _RATE.fullmatch(text)
+    if rate is not None and float(rate[1]) > 0:
+        interval_us = round(float(rate[2] or 1) * MICROSECONDS / float(rate[1]))
+        if _SHORTEST_INTERVAL_US <= interval_us <= _LONGEST_INTERVAL_US:
+            return "interval", interval_us
+    message = (
+        f"frames must be a rate such as 1/s, 0.5/s or 1/10s (at most 1000/s, at least 1/86400s), or keyframes, shots "
+        f"or all, not {text!r}"
+    )
+    raise ConfigError(message)
 
 
 class Candidate(NamedTuple):

@@ -61,7 +61,7 @@ def main() -> None:
 
 def _extracted(scratch: Path, sources: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     sources = sources or [str(make_archive(scratch / "archive").folder)]
-    config = IngestConfig(sources=tuple(sources), runner="in-process", frame_interval_seconds=0.2)
+    config = IngestConfig(sources=tuple(sources), runner="in-process", frames="5/s")
     store, waves = plan_ingest(config, str(scratch / "store"), "bench")
     for wave in waves:
         ingest.run(config, wave, pipeline_options(config))

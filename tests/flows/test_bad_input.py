@@ -32,7 +32,7 @@ CASES = (
     Case("empty folder", "ingest {tmp}/empty", USE, ("the folder '{tmp}/empty' holds no video", "name another")),
     Case("no source", "ingest", USE, ("no source was named", "triptych ingest VIDEOS/")),
     Case("bad value", "ingest {videos} --jpeg-quality 0", USE, ("jpeg_quality must be at least 1, not 0",)),
-    Case("no interval", "ingest {videos} --frame-interval-seconds 0", USE, ("frame_interval_seconds must",)),
+    Case("no rate", "ingest {videos} --frames 0/s", USE, ("frames must be a rate such as 1/s", "not '0/s'")),
     Case("unknown extractor", "extract mfccs", USE, ("no extractor 'mfccs'", "did you mean 'mfcc'?")),
     Case("unknown recipe", "train sentimental", USE, ("there is no recipe 'sentimental'", "'sentiment'")),
     Case("unknown recipe by night", "nightly {videos} --recipe sentimental", USE, ("no recipe 'sentimental'",)),

@@ -281,7 +281,7 @@ def test_an_unfinished_batch_is_decoded_as_it_was_planned(copied: Callable[..., 
     """A run is killed after planning; the next one has other options, and they are for its own plans alone."""
     here = copied("silent.mp4", "wordless.mp4")
     store, _ = stages.plan_ingest(config([here.path("silent.mp4")]), str(tmp_path / "store"), "first")
-    ingest_here(store.path, config([here.folder], frame_interval_seconds=0.5, frame_short_side=60))
+    ingest_here(store.path, config([here.folder], frames="2/s", frame_size=60))
     rows = read_table(store, "frames", columns=["media_id", "height"]).to_pylist()
     heights = {row["media_id"]: row["height"] for row in rows}
     assert heights == {
