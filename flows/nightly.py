@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from features.errors import TriptychError
+from features.errors import AllMediaFailedError, TriptychError
 from features.fusion.recipe import load_recipe
 from features.store import Store
 from features.store.labels import load_labels
@@ -96,18 +96,26 @@ class _Run:
         self.problems: list[TriptychError] = []
 
     def waves(self, store: Store, stage: str, plan: Callable[[], Iterable[Wave]]) -> None:
-        """Run a stage's waves one after the other and note what they came to, also where one fails."""
-        started_at, summary, status = datetime.now(UTC), Summary.none(), "failed"
+        """Run a stage's waves one after the other and note what they came to, also where one fails.
+
+        Where every source of a wave of ingest fails, its other waves are left for the next run, and the later stages
+        do what there is to do; the failure is raised at the end of the run.
+        """
+        started_at, summary, status, detail = datetime.now(UTC), Summary.none(), "failed", ""
         try:
             with closing(leased(store, self.run_id, plan, on_wait=self.say)) as waves:
                 for number, wave in enumerate(waves, start=1):
                     label = stages.wave_label(stage, number, wave)
                     summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
+                    stages.check_ingested(store, wave)
             status = "done"
+        except AllMediaFailedError as error:
+            self.problems.append(error)
+            detail = f"failed: {error}"
         finally:
             if summary.num_batches or status == "failed":
                 stages.record_run(store, self.run_id, "nightly", stage, started_at, summary, status)
-        self._note(stage, started_at, summary)
+        self._note(stage, started_at, summary, detail)
 
     def step(self, stage: str, work: Callable[[], str]) -> str:
         """Do a stage that is one piece of work; what it refuses is told, and raised at the end of the run."""

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.errors import ConfigError
+from features.errors import AllMediaFailedError, ConfigError
 from features.extractors.registry import default_extractors, get_extractor, ordered
 from features.fusion.recipe import load_recipe
-from features.store import Store, commit_files, pending_batches, plan_sources, unfinished_batches, write_file
+from features.store import (
+    Store,
+    commit_files,
+    pending_batches,
+    plan_sources,
+    read_table,
+    unfinished_batches,
+    write_file,
+)
 from features.store.labels import read_label_file
 from features.store.lineage import Lineage, code_version
-from features.store.plan import BatchLimits, waves
+from features.store.plan import BatchLimits, read_plan, waves
 from features.store.rows import table_of
 from pipelines.options import decode_config
 from pipelines.reading import feature_keys, inputs_of
@@ -29,6 +38,13 @@ if TYPE_CHECKING:
     from pipelines.options import DecodeConfig, ExtractConfig, IngestConfig, NightlyConfig, RunConfig
 
 _MEGABYTE = 1 << 20
+_SEVERAL_SOURCES = 3
+_REMEDY = "see that this machine's FFmpeg has their codecs (triptych doctor) and that they play elsewhere"
+_REMEDIES = {
+    "MediaError": "see that the disk of the sources is mounted and may be read",
+    "DecoderMemoryError": "allow more memory with --decode-memory-megabytes",
+    "DecoderTimeoutError": "see that the disk of the sources answers, or allow more with --decode-stall-seconds",
+}
 
 
 def new_run_id() -> str:
@@ -92,6 +108,34 @@ def plan_unfinished(
 def _ingest_waves(config: RunConfig, store: Store, batch_ids: Sequence[str], run_id: str) -> Iterator[Wave]:
     for wave in waves(batch_ids, config.wave_size):
         yield Wave(store.root, "ingest", wave, run_id)
+
+
+def check_ingested(store: Store, wave: Wave) -> None:
+    """Refuse to go on after a wave of ingest that failed for every source, of several, at the first attempt.
+
+    One bad file is a dead letter; a wave of them is a disk that is not mounted or a codec that is missing, and would
+    go on through the whole archive. What is committed, the dead letters too, stays.
+
+    Raises:
+        AllMediaFailedError: At least three sources, and not one came in, was known, or was refused.
+    """
+    if wave.stage != "ingest":
+        return
+    sources = [source for batch in read_plan(store, wave.batch_ids) for source in batch.sources]
+    statuses = read_table(store, "source_results", batch_ids=wave.batch_ids, columns=["status"])["status"].to_pylist()
+    is_new = any(source.attempt == 1 for source in sources)  # what is tried again has failed before
+    if not is_new or len(statuses) < _SEVERAL_SOURCES or set(statuses) != {"failed"}:
+        return
+    letters = read_table(store, "failures", batch_ids=wave.batch_ids, columns=["stage", "error", "message"]).to_pylist()
+    counts = Counter(letter["error"] for letter in letters if letter["stage"] == wave.stage)
+    (commonest, _), *_ = counts.most_common()
+    told = ", ".join(f"{count} {error}" for error, count in counts.most_common())
+    example = next(letter["message"] for letter in letters if letter["error"] == commonest)
+    message = (
+        f"every source of the wave failed, {len(statuses)} of {len(statuses)} ({told}; such as: {example}); "
+        f"{_REMEDIES.get(commonest, _REMEDY)}, then run triptych failures --retry"
+    )
+    raise AllMediaFailedError(message)
 
 
 def chosen_extractors(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 
 from features.identity import fingerprint
+from features.media.limits import Limits
 from features.media.options import DecodeOptions
-from features.media.sandbox import Limits, borrow_sandbox
+from features.media.sandbox import borrow_sandbox
 from features.privacy.erasure import complete_erasure
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.commit import live_files

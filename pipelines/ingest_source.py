@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.errors import MediaError, SandboxError, StoreError, TriptychError
 from features.identity import media_id_of_file
-from features.media.sandbox import Limits
+from features.media.limits import Limits
 from pipelines.sinks import Failure
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from features.errors import SandboxError, StoreError, TriptychError
 from features.identity import fingerprint, media_id_of_file
+from features.media.limits import Limits
 from features.media.options import DecodeOptions
-from features.media.sandbox import Limits, borrow_sandbox
+from features.media.sandbox import borrow_sandbox
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.alignment import BASE_TABLES, forgotten_media
 from features.store.files import BatchWriter

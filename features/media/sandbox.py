@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features import errors
 from features.errors import DecodeError, DecoderCrashError, DecoderMemoryError, DecoderTimeoutError, TriptychError
-from features.identity import MICROSECONDS
 from features.media import protocol
 from features.media.child_process import OUTSIDE_SIGNALS, ChildEnded, ChildProcess
+from features.media.limits import Course, Limits
 from features.media.protocol import Outcome, Request
 from features.media.spool import Spool
 
@@ -33,32 +32,6 @@ _START_SECONDS = 300
 _MEDIA_A_CHILD = 500
 _GROWN_SHARE = 0.25
 _TICK_SECONDS = 1.0
-_LONGEST_US = 366 * 86_400 * MICROSECONDS
-_LEAST_BYTES_A_SECOND = 2 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the decoding of one media may take.
-
-    Attributes:
-        stall_seconds: Without a sign of life.
-        base_seconds: In all, whatever its length.
-        seconds_a_second: In all, for each second of its length.
-        memory_bytes: Address space, beyond that of a child that has just started.
-        output_bytes: Rows.
-    """
-
-    stall_seconds: float = 120
-    base_seconds: float = 300
-    seconds_a_second: float = 20
-    memory_bytes: int = 2 << 30
-    output_bytes: int = 16 << 30
-
-    def longest_seconds(self, duration_us: int, size_bytes: int) -> float:
-        """Time for a media; a container that states less than its bytes can be worth is not believed."""
-        stated = min(max(duration_us, 0), _LONGEST_US) / MICROSECONDS
-        return self.base_seconds + self.seconds_a_second * max(stated, size_bytes / _LEAST_BYTES_A_SECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,42 +48,6 @@ class Decoded:
     def close(self) -> None:
         """Give the spool's room back."""
         self.spool.close()
-
-
-@dataclass
-class _Course:
-    """How far the decoding of a media is."""
-
-    request: Request
-    limits: Limits
-    begun: float
-    life: float
-    longest_seconds: float
-    facts: str = ""
-
-    @classmethod
-    def begin(cls, request: Request, limits: Limits) -> _Course:
-        now = time.monotonic()
-        return cls(request, limits, now, now, limits.longest_seconds(0, _size_of(request.path)))
-
-    def open(self, facts: str, duration_us: int) -> None:
-        """Note what the container says."""
-        self.facts = facts
-        self.longest_seconds = self.limits.longest_seconds(duration_us, _size_of(self.request.path))
-
-    def overdue(self) -> str:
-        """Why it may not go on, or nothing."""
-        now = time.monotonic()
-        if now - self.life > self.limits.stall_seconds:
-            return f"no sign of life for {self.limits.stall_seconds:g} s"
-        if now - self.begun > self.longest_seconds:
-            return f"not done after {self.longest_seconds:.0f} s"
-        return ""
-
-    def because(self, what: str, words: str) -> str:
-        """What happened, what the container said, and the last words of the child."""
-        container = f"container {self.facts}" if self.facts else "it had not been opened yet"
-        return "; ".join(filter(None, (what, container, f"last words: {words}" if words else "")))
 
 
 class Sandbox:
@@ -203,7 +140,7 @@ class Sandbox:
         """Let a child decode; where somebody else killed it, a second one."""
         for is_last in (False, True):
             child = self._ready(tick)
-            course = _Course.begin(request, limits)
+            course = Course.begin(request, limits)
             try:
                 return self._follow(child, course, spool, tick)
             except ChildEnded as ended:
@@ -228,13 +165,13 @@ class Sandbox:
             raise
         return child
 
-    def _follow(self, child: ChildProcess, course: _Course, spool: Spool, tick: Callable[[], None]) -> Outcome:
+    def _follow(self, child: ChildProcess, course: Course, spool: Spool, tick: Callable[[], None]) -> Outcome:
         """Send a request and follow what the child says, to its result."""
         child.send(course.request, spool.descriptors)
         while True:
             tick()
             for kind, body in child.hear(_tick_seconds(course.limits)):
-                course.life = time.monotonic()
+                course.lives()
                 if kind == protocol.FACTS:
                     course.open(*body)
                 elif kind == protocol.DONE:
@@ -289,7 +226,7 @@ def _raised(name: str, message: str) -> TriptychError:
     return (kind if is_ours else DecodeError)(message)  # type: ignore[misc]
 
 
-def _crash(course: _Course, ended: ChildEnded) -> DecodeError:
+def _crash(course: Course, ended: ChildEnded) -> DecodeError:
     reason = course.because(ended.how, ended.words)
     if "bad_alloc" in ended.words:
         return DecoderMemoryError(
@@ -301,17 +238,11 @@ def _crash(course: _Course, ended: ChildEnded) -> DecodeError:
     )
 
 
-def _timed_out(course: _Course, reason: str, words: str) -> str:
+def _timed_out(course: Course, reason: str, words: str) -> str:
     return (
         f"decoding {course.request.path!r} was ended ({course.because(reason, words)}); re-encode it or leave it out, "
         "or allow more with --decode-stall-seconds"
     )
-
-
-def _size_of(path: str) -> int:
-    with suppress(OSError):
-        return Path(path).stat().st_size
-    return 0
 
 
 def _tick_seconds(limits: Limits) -> float:

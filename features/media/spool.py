@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
-from features.errors import LimitExceeded, SandboxError, StoreError
+from features.errors import LimitExceeded, StoreError
 from features.schema import data_schema_of
 from features.store.rows import audio_rows, frame_rows
 
@@ -60,21 +60,23 @@ class Spool:
         with pa.ipc.open_stream(file) as batches:
             yield from (pa.Table.from_batches([batch]) for batch in batches)
 
-    def check(self, num_rows: Mapping[str, int]) -> None:
-        """Read all that a child says it has written: what crashes later may have written nonsense before.
+    def problem(self, num_rows: Mapping[str, int]) -> str:
+        """What is wrong with the rows that a child says it has written, or nothing; all are read for it.
 
         Raises:
-            SandboxError: It is not what the child says.
+            StoreError: The disk cannot be read.
         """
         for table, expected in num_rows.items():
             try:
                 found = sum(_valid(rows).num_rows for rows in self.rows(table))
-            except (pa.ArrowException, KeyError) as error:
-                message = f"rows of {table!r} in the spool are damaged ({error}); run again"
-                raise SandboxError(message) from error
+            except (pa.ArrowException, OSError, KeyError) as error:
+                if getattr(error, "errno", None):
+                    message = f"cannot read the spool in {str(self._folder)!r} ({error}); run again"
+                    raise StoreError(message) from error
+                return f"of {table!r}: {error}"
             if found != expected:
-                message = f"{found} rows of {table!r} are in the spool, not {expected}; run again"
-                raise SandboxError(message)
+                return f"{found} of {table!r}, not {expected}"
+        return ""
 
     def close(self) -> None:
         """Give the room back."""

@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
 def run_waves(call: Call, store: Store, stage: str, plan: Callable[[], Iterable[Wave]], run_id: str) -> Summary:
     """Run a stage's waves one after the other, beside other runs, telling progress; a row in `runs` at the end."""
-    started_at, summary = datetime.now(UTC), Summary.none()
-    with closing(leased(store, run_id, plan, on_wait=say)) as waves:
-        for number, wave in enumerate(waves, start=1):
-            with progress(stages.wave_label(stage, number, wave), num_media(store, wave)) as tell:
-                summary = summary.plus(run_wave(wave, call.config, call.beam_args, on_progress=tell))
-    if summary.num_batches:
-        stages.record_run(store, run_id, call.arguments.command, stage, started_at, summary)
+    started_at, summary, status = datetime.now(UTC), Summary.none(), "failed"
+    try:
+        with closing(leased(store, run_id, plan, on_wait=say)) as waves:
+            for number, wave in enumerate(waves, start=1):
+                with progress(stages.wave_label(stage, number, wave), num_media(store, wave)) as tell:
+                    summary = summary.plus(run_wave(wave, call.config, call.beam_args, on_progress=tell))
+                stages.check_ingested(store, wave)
+        status = "done"
+    finally:
+        if summary.num_batches:
+            stages.record_run(store, run_id, call.arguments.command, stage, started_at, summary, status)
     return summary
 
 
