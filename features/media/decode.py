@@ -153,6 +153,11 @@ class Decoding:
         stated_us = 0 if self._timeline.num_jumps else self._container.duration or 0
         return Losses(tuple(self.errors), stated_us, max(self._ends(), default=0))
 
+    @property
+    def num_jumps(self) -> int:
+        """Jumps of the container's clock so far."""
+        return self._timeline.num_jumps
+
     def run(self, is_over: Callable[[], bool] = lambda: False) -> None:
         """Decode all packets, then what the decoders still hold; no more once it is over."""
         for count, packet in enumerate(self._packets, 1):

@@ -130,7 +130,7 @@ class PictureSampler:
         self._before: av.VideoFrame | None = None
         self._current: av.VideoFrame | None = None
         self._size = (0, 0)
-        self._num_chosen = int(window.start_us > 0)
+        self._num_chosen = int(window.from_middle)
         self._last_kept_us = -1
         self._frames: list[Frame] = []
         detector = observers.detector if observers else None
@@ -265,7 +265,9 @@ class PictureSampler:
         self._last_kept_us = chosen.t_us
         jpeg, quality = _encode_bgr(chosen.bgr, self._quality), self.meter.measure(chosen.bgr)
         height, width = chosen.bgr.shape[:2]
-        self._spans.add(Sample(chosen.t_us, chosen.next_us - chosen.t_us, jpeg, width, height, quality))
+        self._spans.add(
+            Sample(chosen.t_us, chosen.next_us - chosen.t_us, jpeg, width, height, quality), self._screen.first_us
+        )
 
     def _look_at(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Size of a frame with square pixels; the first one tells that of the video."""

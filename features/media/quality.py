@@ -60,10 +60,11 @@ class PictureMeter:
             picture_hash=picture_hash(luma),
         )
         self._before = luma
-        self._count(quality)
+        self.count(quality)
         return quality
 
-    def _count(self, quality: PictureQuality) -> None:
+    def count(self, quality: PictureQuality) -> None:
+        """Take a picture that was measured elsewhere; in order of time."""
         self.num_pictures += 1
         self.num_black += is_black(quality)
         self.num_frozen += is_frozen(quality)

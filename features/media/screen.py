@@ -14,13 +14,21 @@ if TYPE_CHECKING:
 
 _DEFAULT_SPAN_US = MICROSECONDS // 25
 _LONGEST_STEP_BACK_US = MICROSECONDS
+_FEW = 9
 
 
 class Window(NamedTuple):
-    """Frames that count: those shown from `start_us` on and before `end_us`; None: up to the end of the video."""
+    """Frames that count.
+
+    Attributes:
+        start_us: They are shown from here on.
+        end_us: And before here; None: up to the end of the video.
+        from_middle: Decoding began somewhere in the video, so the first frame that comes is not its first.
+    """
 
     start_us: int = 0
     end_us: int | None = None
+    from_middle: bool = False
 
     def __contains__(self, t_us: object) -> bool:
         return isinstance(t_us, int) and self.start_us <= t_us and (self.end_us is None or t_us < self.end_us)
@@ -41,7 +49,7 @@ class Screen:
         duration: Of that frame as it states it, ticks.
         first_us: Time of the first frame.
         num_frames: Frames of the window so far.
-        num_steps: Frames whose time is later than that of the one before.
+        recent_us: Times on screen of the last few frames.
         shift_us: What jumps of the clock add.
         window: Frames that are counted.
     """
@@ -52,7 +60,7 @@ class Screen:
     duration: int = 0
     first_us: int = 0
     num_frames: int = 0
-    num_steps: int = 0
+    recent_us: tuple[int, ...] = ()
     shift_us: int = 0
     window: Window = ALL
 
@@ -74,7 +82,7 @@ class Screen:
         if self.t_us is None:
             self.first_us = t_us
         elif t_us > self.t_us:
-            self.num_steps += 1
+            self.recent_us = (*self.recent_us[-_FEW + 1 :], t_us - self.t_us)
         self.t_us, self.duration = t_us, duration
         self.num_frames += t_us in self.window
         return t_us
@@ -85,11 +93,14 @@ class Screen:
 
     @property
     def end_us(self) -> int:
-        """End of the frame on screen if it is the last: as stated, unless that is less than half of the usual."""
+        """End of the frame on screen if it is the last: as stated, unless that is less than half of the usual.
+
+        The usual is that of the frames just before, so it is the same wherever decoding began.
+        """
         if self.t_us is None:
             return 0
         stated_us = self.clock.span_us(self.duration)
-        usual_us = (self.t_us - self.first_us) // self.num_steps if self.num_steps else self.nominal_us
+        usual_us = sorted(self.recent_us)[len(self.recent_us) // 2] if self.recent_us else self.nominal_us
         return self.t_us + (stated_us if 2 * stated_us >= usual_us else usual_us)
 
     def _placed(self, pts: int | None) -> tuple[int, int]:
