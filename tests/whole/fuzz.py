@@ -45,6 +45,7 @@ _POLL_SECONDS = 0.2
 _UNLIKE = 12
 """Mean difference of two pictures, 0 to 255, from which on they are not of the same frame."""
 _NUM_SLOWEST = 8
+_NUM_TOLD = 50
 
 
 class Report(NamedTuple):
@@ -57,7 +58,9 @@ class Report(NamedTuple):
     peak_megabytes: int
 
     def __str__(self) -> str:
-        return "\n".join([*_table(self), *(f"WRONG: {problem}" for problem in self.problems)])
+        more = len(self.problems) - _NUM_TOLD
+        told = [f"WRONG: {problem}" for problem in self.problems[:_NUM_TOLD]]
+        return "\n".join([*_table(self), *told, *([f"and {more} more"] if more > 0 else [])])
 
 
 def fuzz(mutants: Sequence[Mutant], folder: Path, config: IngestConfig) -> Report:
@@ -232,6 +235,8 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=20, help="copies of each file that are cut off")
     parser.add_argument("--flips", type=int, default=20, help="copies of each file with flipped bytes")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--frames", default="1/s", help="as of triptych ingest")
+    parser.add_argument("--observe", action="store_true", help="find shots and measure motion, too")
     parser.add_argument("--only", action="append", default=[], help="name of a file; may be given again")
     parser.add_argument("--most-bytes", type=int, help="only so many of each file, from its start")
     parser.add_argument("--keep", type=Path, help="a new folder for the mutants and the store, which stay")
@@ -241,7 +246,8 @@ def main() -> int:
         files = media_files(given.only)
         damage = {"num_cuts": given.cuts, "num_flips": given.flips, "seed": given.seed}
         mutants = make_mutants(files, folder / "files", **damage, most_bytes=given.most_bytes)
-        report = fuzz(mutants, folder, config_for(folder / "files"))
+        how = {"frames": given.frames, "shots": given.observe, "motion": given.observe}
+        report = fuzz(mutants, folder, config_for(folder / "files", **how))
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
