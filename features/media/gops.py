@@ -80,7 +80,6 @@ class VideoDecoder:
         self._num_merged = 0
         self._is_live = False
         self._is_done = False
-        self._last_dts: int | None = None
         self._shape: tuple[object, ...] | None = None
 
     def add(self, packet: av.Packet) -> None:
@@ -110,10 +109,7 @@ class VideoDecoder:
 
     def _read(self, packet: av.Packet) -> _Coded | None:
         """A packet and what it says; None where it is no frame with a sound time."""
-        last_dts, self._last_dts = self._last_dts, packet.dts
-        if packet.pts is None or packet.dts is None or packet.is_corrupt or self._coding is None:
-            return None
-        if last_dts is not None and packet.dts <= last_dts:
+        if packet.pts is None or packet.is_corrupt or self._coding is None:
             return None
         facts = self._coding.facts(packet)
         return _Coded(packet, packet.pts, facts) if facts.is_one_frame else None
@@ -182,6 +178,8 @@ class VideoDecoder:
             return False
         try:
             self._decode_wanted(unit, planned)
+        except MemoryError:  # no damage of the media: what is left out would be missed by nobody
+            raise
         except (av.error.FFmpegError, ValueError, _Unexpected):
             self._pictures.restore(before)
             self._redo()
@@ -196,9 +194,9 @@ class VideoDecoder:
         waiting = iter(sorted(planned))
         for packet, is_wanted in self._needed(unit, planned):
             codec.skip_frame = "DEFAULT" if is_wanted else "NONREF"
-            self._place(self._stream.decode(packet), planned, waiting)
+            self._place(self._decoded(packet), planned, waiting)
         codec.skip_frame = "DEFAULT"
-        self._place(self._stream.decode(None), planned, waiting)
+        self._place(self._decoded(None), planned, waiting)
         codec.flush_buffers()
         if next(waiting, None) is not None:
             raise _Unexpected
@@ -246,15 +244,21 @@ class VideoDecoder:
                 self._clock.fed(packet)
             if self._marks_keys and packet is not None:
                 packet.opaque = int(packet.is_keyframe)
-            for frame in self._stream.decode(packet):
+            for frame in self._decoded(packet):
                 if self._clock is not None:
                     self._clock.set_time(frame)
                 if frame.interlaced_frame:  # it needs its neighbours
                     self._coding = None
                 if self._pictures.add(frame):
                     self._on_kept()
+        except MemoryError:
+            raise
         except (av.error.FFmpegError, ValueError) as error:
             self._errors.append(reason_of(error))
+
+    def _decoded(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        frames: list[av.VideoFrame] = self._stream.decode(packet)
+        return frames
 
 
 def _all_before(unit: Sequence[_Coded], next_pts: int | None) -> bool:

@@ -55,10 +55,10 @@ class Spans:
         self._start_us: int | None = None
         self.num_samples = 0
 
-    def add(self, sample: Sample) -> None:
-        """Take the next sample."""
+    def add(self, sample: Sample, first_us: int) -> None:
+        """Take the next sample; the first one stands for what is shown from `first_us` on."""
         if self._start_us is None:
-            self._start_us = sample.t_us
+            self._start_us = first_us
         self._waiting.append(sample)
         self.num_samples += 1
         while len(self._waiting) > 1 and self._is_settled(self._waiting[1].t_us):
