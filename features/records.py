@@ -14,14 +14,14 @@ class PictureQuality(NamedTuple):
         contrast: Standard deviation of luma, 0 to 0.5.
         sharpness: Variance of the Laplacian of luma (0 to 255) at a fixed size; low is blurred.
         change: Mean absolute difference of luma to the sampled picture before, 0 to 1; None for the first.
-        picture_hash: Perceptual hash, 64 bits as a signed integer.
+        picture_hash: Perceptual hash, 32 bytes, what counts most first; copies differ in few bits.
     """
 
     brightness: float
     contrast: float
     sharpness: float
     change: float | None
-    picture_hash: int
+    picture_hash: bytes
 
 
 class SoundQuality(NamedTuple):
@@ -50,7 +50,7 @@ class MediaQuality(NamedTuple):
         loudness_lufs: Integrated loudness (EBU R 128), None where all of it is below the gate.
         clipped_share: Share of samples in runs at full scale.
         silence_share: Share of its time that is silent.
-        perceptual_hash: Hashes of pictures over its length, by time; near-duplicates are near in it.
+        perceptual_hash: Hashes of some of its pictures, the same ones in a near-duplicate; None where all are plain.
     """
 
     black_share: float | None = None

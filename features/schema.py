@@ -77,7 +77,7 @@ MEDIA = _schema(
     ("loudness_lufs", pa.float32()),  # integrated, EBU R 128; null where all is below the gate
     ("clipped_share", pa.float32()),  # of its samples
     ("silence_share", pa.float32()),  # of its time
-    ("perceptual_hash", pa.binary()),  # hashes of pictures over its length; near-duplicates are near in it
+    ("perceptual_hash", pa.binary()),  # hashes of some of its pictures, the same ones in a near-duplicate
 )
 
 FRAMES = _schema(
@@ -93,7 +93,7 @@ FRAMES = _schema(
     ("contrast", pa.float32()),  # standard deviation of luma
     ("sharpness", pa.float32()),  # variance of the Laplacian at a fixed size
     ("change", pa.float32()),  # mean absolute difference to the sampled picture before; null for the first
-    ("picture_hash", pa.int64()),  # perceptual, 64 bits
+    ("picture_hash", pa.binary()),  # perceptual, 256 bits: copies differ in few
 )
 
 AUDIO = _schema(

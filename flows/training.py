@@ -135,7 +135,7 @@ def _splits(store: Store, recipe: Recipe, media: pa.Table, labels: pa.Table) -> 
 
     given = _stored_splits(store, f"splits/{recipe.splits.name}") | _stored_splits(store, f"splits/{recipe.labels}")
     classes = media_classes(recipe, labels)
-    groups = {media_id: group for media_id, group in groups_of(media).items() if media_id in classes}
+    groups = {media_id: group for media_id, group in groups_of(media, given).items() if media_id in classes}
     return groups, assign_splits(groups, classes, given, recipe.splits.fractions, recipe.splits.seed)
 
 

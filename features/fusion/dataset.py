@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from features.errors import ConfigError
 from features.fusion.alignment import pool_by_overlap, width_of
 from features.fusion.segments import parse_segmentation, segments_of
-from features.fusion.splits import check_side, groups_of
+from features.fusion.splits import check_side, groups_of, near_duplicates_of, strays_of
 from features.fusion.targets import UNKNOWN, classes_of, targets_of, task_labels
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def build_examples(
     """Align labels and features under a recipe.
 
     Left out, and counted: media whose consent was refused, segments without one clear class, media whose extraction
-    failed or has not run (unless the recipe includes them), media without a split, segments without any modality.
+    failed or has not run (unless the recipe includes them), media without a split, media whose near-duplicate is in
+    a stricter split (test, then dev), segments without any modality.
 
     Args:
         recipe: What to learn, from what.
@@ -162,7 +163,7 @@ def build_examples(
     inputs = align(recipe, segments, found, transcripts_sources)
     ids = segments["media_id"].to_pylist()
     groups = _checked_groups(media, splits)
-    reasons = _reasons(recipe, media, statuses)
+    reasons = _near_duplicates(media, splits) | _reasons(recipe, media, statuses)
     left_out = [
         "no clear label" * bool(target == UNKNOWN)
         or reasons.get(media_id, "")
@@ -256,8 +257,13 @@ def _reasons(recipe: Recipe, media: pa.Table, statuses: Mapping[str, Mapping[str
     return reasons | dict.fromkeys(refused, "consent refused")
 
 
+def _near_duplicates(media: pa.Table, splits: Mapping[str, str]) -> dict[str, str]:
+    strays = strays_of(near_duplicates_of(media), splits)
+    return {media_id: f"near-duplicate in {side}" for media_id, side in strays.items()}
+
+
 def _checked_groups(media: pa.Table, splits: Mapping[str, str]) -> dict[str, str]:
-    groups = groups_of(media)
+    groups = groups_of(media, splits)
     members: dict[str, list[str]] = defaultdict(list)
     for media_id, group in groups.items():
         members[group].append(media_id)

@@ -1,4 +1,4 @@
-"""Splits: groups of media that share a subject stand on one side - train, dev or test - for good."""
+"""Splits: groups of media that share a subject or their pictures stand on one side - train, dev or test - for good."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from features.errors import ModelError
+from features.media.duplicates import near_duplicate_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -17,11 +18,18 @@ SPLITS = ("train", "dev", "test")
 """Names of the three sides."""
 
 
-def groups_of(media: pa.Table) -> dict[str, str]:
-    """Group of each media: media that share a subject, directly or through others, are one group.
+_STRICTEST = ("test", "dev", "train")
+
+
+def groups_of(media: pa.Table, splits: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Group of each media: media that share a subject or are near-duplicates, directly or through others, are one.
+
+    Near-duplicates that stand on different sides already are not joined (`strays_of` tells which are left out); new
+    ones among them go with those in test, then dev, then train.
 
     Args:
-        media: Rows of `media`; its `subject_ids` may be null.
+        media: Rows of `media`; its `subject_ids` and `perceptual_hash` may be null.
+        splits: Split by media as assigned before.
 
     Returns:
         Group by media, in the table's order; a group is named by the smallest media_id in it.
@@ -37,7 +45,57 @@ def groups_of(media: pa.Table) -> dict[str, str]:
         for subject in subjects or ():
             root, other = _root(parent, media_id), _root(parent, first_of.setdefault(subject, media_id))
             parent[max(root, other)] = min(root, other)
+    _join_duplicates(parent, near_duplicates_of(media), splits or {})
     return {media_id: _root(parent, media_id) for media_id in ids}
+
+
+def near_duplicates_of(media: pa.Table) -> list[tuple[str, ...]]:
+    """Groups of media that show the same pictures; media without a perceptual hash are in none.
+
+    Args:
+        media: Rows of `media`.
+    """
+    if "perceptual_hash" not in media.column_names:
+        return []
+    hashes = zip(media["media_id"].to_pylist(), media["perceptual_hash"].to_pylist(), strict=True)
+    return near_duplicate_groups({media_id: hashed for media_id, hashed in hashes if hashed})
+
+
+def strays_of(duplicates: Iterable[Sequence[str]], splits: Mapping[str, str]) -> dict[str, str]:
+    """Media whose near-duplicate stands on a stricter side: to use them would be to train on what is tested.
+
+    It happens where the splits were given, or were assigned before it was known that the media are alike.
+
+    Args:
+        duplicates: Groups of near-duplicates (`near_duplicates_of`).
+        splits: Split by media.
+
+    Returns:
+        The stricter side by media.
+    """
+    strays = {}
+    for group in duplicates:
+        side = _strictest(splits[media_id] for media_id in group if media_id in splits)
+        strays.update({media_id: side for media_id in group if side and splits.get(media_id, side) != side})
+    return strays
+
+
+def _join_duplicates(parent: dict[str, str], duplicates: list[tuple[str, ...]], splits: Mapping[str, str]) -> None:
+    """Join the near-duplicates that stand on one side, and with them those that stand on none."""
+    sides = {_root(parent, media_id): side for media_id, side in splits.items() if media_id in parent}
+    for group in duplicates:
+        side = _strictest(sides[root] for media_id in group if (root := _root(parent, media_id)) in sides)
+        joined = {root for media_id in group if sides.get(root := _root(parent, media_id), side) == side}
+        first = min(joined)
+        parent.update(dict.fromkeys(joined, first))
+        if side is not None:
+            sides[first] = side
+
+
+def _strictest(sides: Iterable[str]) -> str | None:
+    held = set(sides)
+    known = (side for side in _STRICTEST if side in held)
+    return next(known, min(held, default=None))
 
 
 def assign_splits(

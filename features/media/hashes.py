@@ -1,4 +1,4 @@
-"""Perceptual hashes: of a picture (DCT), of a media (the nearest picture to each of fixed anchors), and who is near."""
+"""Perceptual hashes of a picture (DCT) and of a media: some of its pictures, the same ones in every copy."""
 
 from __future__ import annotations
 
@@ -13,66 +13,63 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
-NUM_SLOTS = 32
+NUM_SLOTS = 16
 """Pictures in the hash of a media."""
 
-_HASH_SIDE = 32  # of the picture that is transformed
-_WORD = 0xFFFF_FFFF_FFFF_FFFF
+WORDS_A_PICTURE = 4
+"""Words of 64 bits in the hash of each."""
+
+_TRANSFORMED_SIDE = 32
+_HASHED_SIDE = 16
 
 
-def picture_hash(luma: npt.NDArray[np.uint8]) -> int:
-    """Perceptual hash of a picture: which of its 64 lowest frequencies, the mean left out, are above their median.
+def picture_hash(luma: npt.NDArray[np.uint8]) -> bytes:
+    """Perceptual hash: which of the 16x16 lowest frequencies of a picture, its mean left out, are above their median.
+
+    The usual 64 bits of 8x8 frequencies do not tell two takes of one person before one wall from two copies.
 
     Args:
         luma: Uint8, shape [height, width].
 
     Returns:
-        64 bits as a signed integer; copies differ in few bits.
+        32 bytes, low frequencies first; copies differ in few bits.
 
     Reference:
         Zauner (2010), Implementation and Benchmarking of Perceptual Image Hash Functions.
     """
-    small = cv2.resize(luma, (_HASH_SIDE, _HASH_SIDE), interpolation=cv2.INTER_AREA)
-    low = cv2.dct(small.astype(np.float32))[1:9, 1:9]
-    bits = np.packbits(low > np.median(low))
-    return int.from_bytes(bits.tobytes(), "big", signed=True)
+    small = cv2.resize(luma, (_TRANSFORMED_SIDE, _TRANSFORMED_SIDE), interpolation=cv2.INTER_AREA)
+    transformed = cv2.dct(small.astype(np.float32))
+    low = transformed[1 : _HASHED_SIDE + 1, 1 : _HASHED_SIDE + 1].reshape(-1)[_BY_FREQUENCY]
+    return np.packbits(low > np.median(low)).tobytes()
 
 
 class MediaSketch:
-    """Hash of a media: for each of 32 fixed anchors the hash of its picture that is nearest to the anchor.
+    """Hash of a media: for each of 16 fixed anchors that picture which is nearest to it in its first 64 bits.
 
-    Two media that share most of their pictures have the same nearest picture for most anchors, whatever the rate
-    of sampling and whatever was cut off; so a place in one hash compares with the same place in another. It does
-    not depend on the order of the pictures, and sketches of parts join to the sketch of the whole.
+    Media that share most of their pictures have the same nearest pictures for most anchors, also where another
+    rate of sampling, a cut or another length gives their pictures other numbers. It is as small as 16 pictures'
+    hashes, and takes pictures of a stretch after the other, so those of all spans may come together later.
 
     Reference:
-        Broder (1997), On the resemblance and containment of documents: this is min-wise hashing of pictures,
-        with a distance that bears noise.
+        Broder (1997), doi:10.1109/SEQUEN.1997.666900: min-wise hashing, here by a distance that bears noise.
     """
 
     def __init__(self) -> None:
-        self._nearest: Words | None = None
+        self._distances = np.full(NUM_SLOTS, _NEVER, np.uint8)
+        self._nearest = np.zeros((NUM_SLOTS, WORDS_A_PICTURE), np.uint64)
 
-    def add(self, hashed: int) -> None:
+    def add(self, hashed: bytes) -> None:
         """Take the hash of a picture that has something in it."""
-        self._take(np.full(NUM_SLOTS, hashed & _WORD, np.uint64))
-
-    def join(self, other: MediaSketch) -> None:
-        """Take all pictures of another."""
-        if other._nearest is not None:
-            self._take(other._nearest)
+        words = np.frombuffer(hashed, ">u8").astype(np.uint64)
+        distances = np.bitwise_count(words[0] ^ _ANCHORS)
+        is_equal = distances == self._distances
+        nearer = (distances < self._distances) | (is_equal & (words[0] < self._nearest[:, 0]))
+        self._distances[nearer] = distances[nearer]
+        self._nearest[nearer] = words
 
     def to_bytes(self) -> bytes | None:
-        """32 hashes of 8 bytes, or None where no picture had anything in it."""
-        return None if self._nearest is None else self._nearest.astype(">u8").tobytes()
-
-    def _take(self, words: Words) -> None:
-        if self._nearest is None:
-            self._nearest = words.copy()
-            return
-        now, before = np.bitwise_count(words ^ _ANCHORS), np.bitwise_count(self._nearest ^ _ANCHORS)
-        nearer = (now < before) | ((now == before) & (words < self._nearest))
-        self._nearest = np.where(nearer, words, self._nearest)
+        """16 hashes of 32 bytes, or None where no picture had anything in it."""
+        return None if self._distances[0] == _NEVER else self._nearest.astype(">u8").tobytes()
 
 
 def _anchors() -> Words:
@@ -81,3 +78,5 @@ def _anchors() -> Words:
 
 
 _ANCHORS = _anchors()
+_NEVER = 255  # further than any picture
+_BY_FREQUENCY = np.argsort(np.add.outer(np.arange(_HASHED_SIDE), np.arange(_HASHED_SIDE)).reshape(-1), kind="stable")
