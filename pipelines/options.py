@@ -193,7 +193,7 @@ _AT_LEAST = {
     "jpeg_quality": 1,
     "decode_stall_seconds": 1,
     "decode_seconds_a_second": 1,
-    "decode_memory_megabytes": 64,
+    "decode_memory_megabytes": 256,
     "decode_output_megabytes": 1,
     "batch_megabytes": 1,
     "batch_sources": 1,

@@ -7,6 +7,7 @@ with the request. It dies with its parent.
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import os
 import resource
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _BEAT_SECONDS = 0.5
 _MAX_FILES = 16
+_NEAR_BYTES = 64 << 20
 _PR_SET_PDEATHSIG = 1
 
 
@@ -93,7 +95,7 @@ class _Child:
 
     def __init__(self, replies: BinaryIO) -> None:
         self._replies = replies
-        self._base_bytes, self._resident_bytes = _memory()
+        self._base = _memory()
         self._last_beat = 0.0
         self._reply(protocol.READY)
 
@@ -108,19 +110,30 @@ class _Child:
             self._reply(protocol.FAILED, [type(told).__name__, str(told), not isinstance(error, TriptychError)])
             return
         self._limit(None)
-        self._reply(protocol.DONE, [outcome, _memory().resident_bytes - self._resident_bytes])
+        self._reply(protocol.DONE, [outcome, _memory().resident_bytes - self._base.resident_bytes])
 
     def _decode(self, request: Request, files: Sequence[int]) -> object:
         path, options = Path(request.path), DecodeOptions(**request.options)
         spool = SpoolWriter(dict(zip(request.tables, files, strict=True)), request)
         self._tell_facts(path)
-        decoded = decode_media(path, options, on_progress=self._beat, sink=spool)
+        before = _memory()
+        try:
+            decoded = decode_media(path, options, on_progress=self._beat, sink=spool)
+        finally:
+            self._check_peak(before, request.memory_bytes)
         sidecars = [Path(sidecar) for sidecar in request.sidecars]
         said, problems = read_sidecars(sidecars, media=path, end_us=end_of(decoded))
         decoded = with_text(decoded, said)
         _write_small(spool, request, decoded)
         bad = tuple(Missed(str(sidecar), type(error).__name__, str(error)) for sidecar, error in problems)
         return protocol.outcome_to_json(decoded, bad, spool.finish())
+
+    def _check_peak(self, before: _Memory, memory_bytes: int) -> None:
+        """Refuse a media that came near the limit: FFmpeg takes a refused allocation for damage, and drops a frame."""
+        peak_bytes = _memory().peak_bytes
+        near_bytes = self._base.address_bytes + memory_bytes - max(memory_bytes // 8, _NEAR_BYTES)
+        if peak_bytes > max(before.peak_bytes, near_bytes):
+            raise MemoryError
 
     def _tell_facts(self, path: Path) -> None:
         with open_media(path) as container:
@@ -139,7 +152,8 @@ class _Child:
     def _limit(self, memory_bytes: int | None) -> None:
         """Bound the address space to so much beyond that after the start: what asks for more is refused it."""
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = hard if memory_bytes is None or not self._base_bytes else self._base_bytes + memory_bytes
+        is_bound = memory_bytes is not None and self._base.address_bytes
+        limit = self._base.address_bytes + (memory_bytes or 0) if is_bound else hard
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
@@ -171,7 +185,11 @@ def _is_of_memory(error: BaseException) -> bool:
     """Whether an error, or what caused it, is a refused allocation."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, MemoryError) or (isinstance(seen, cv2.error) and seen.code == cv2.Error.StsNoMem):
+        if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(seen, cv2.error) and seen.code == cv2.Error.StsNoMem:
+            return True
+        if isinstance(seen, ImportError) and "failed to map" in str(seen):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
@@ -180,16 +198,18 @@ def _is_of_memory(error: BaseException) -> bool:
 class _Memory(NamedTuple):
     """Of this process; 0 where the system does not tell."""
 
-    address_bytes: int
-    resident_bytes: int
+    address_bytes: int = 0
+    peak_bytes: int = 0
+    resident_bytes: int = 0
 
 
 def _memory() -> _Memory:
     try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return _Memory(0, 0)
-    return _Memory(*(int(count) * resource.getpagesize() for count in pages[:2]))
+        return _Memory()
+    fields = dict(line.split(":", 1) for line in lines)
+    return _Memory(*(int(fields[name].split()[0]) << 10 for name in ("VmSize", "VmPeak", "VmRSS")))
 
 
 if __name__ == "__main__":

@@ -228,6 +228,8 @@ class Decoding:
             for packet in self._container.demux(list(self._selection.streams)):
                 self._timeline.straighten(packet)
                 yield packet
+        except MemoryError:  # FFmpeg's is one of its errors too
+            raise
         except av.error.FFmpegError as error:
             self.errors.append(reason_of(error))
             self._broke_off = True
@@ -242,6 +244,8 @@ class Decoding:
             return
         try:
             self._take_other(stream, packet)
+        except MemoryError:
+            raise
         except (av.error.FFmpegError, ValueError) as error:
             self.errors.append(reason_of(error))
 

@@ -81,6 +81,8 @@ class TextCollector:
         else:
             try:
                 self._decode(packet, start_us, end_us)
+            except MemoryError:
+                raise
             except (av.error.FFmpegError, ValueError):
                 self._unread += 1
 

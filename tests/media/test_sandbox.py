@@ -137,6 +137,13 @@ def test_a_hang_is_ended_and_says_where(sandbox: Sandbox, clip: Path, tmp_path: 
     assert decode(sandbox, clip)["frames"].num_rows == 3
 
 
+def test_a_media_that_comes_near_the_limit_is_refused(tmp_path: Path) -> None:
+    """FFmpeg takes a refused allocation for damage, and would drop the picture without a word."""
+    large = write_media(tmp_path / "large.mp4", pictures=steady(1.2, fps=5), size=(3840, 2160))
+    with closing(Sandbox()) as sandbox, pytest.raises(DecoderMemoryError, match="more than 96 MB"):
+        decode(sandbox, large, Limits(memory_bytes=96 << 20))
+
+
 def test_one_child_decodes_media_after_media(sandbox: Sandbox, clip: Path, tmp_path: Path) -> None:
     decode(sandbox, clip)
     pid = sandbox.pid
