@@ -24,7 +24,9 @@ import cv2
 from features.errors import DecodeError, DecoderMemoryError, TriptychError
 from features.media import protocol
 from features.media.decode import decode_media, end_of, with_text
+from features.media.decode_part import can_be_split, decode_part
 from features.media.options import DecodeOptions
+from features.media.parts import Part
 from features.media.probe import describe_streams, open_media
 from features.media.spool import SpoolWriter
 from features.records import Missed
@@ -103,22 +105,32 @@ class _Child:
         """Decode one media and tell what it came to."""
         self._limit(request.memory_bytes)
         try:
-            outcome = self._decode(request, files)
+            outcome = self._outcome(request, files)
         except Exception as error:  # noqa: BLE001 - any of them costs this media alone
             self._limit(None)
             told = _told(error, request)
             self._reply(protocol.FAILED, [type(told).__name__, str(told), not isinstance(error, TriptychError)])
             return
         self._limit(None)
-        self._reply(protocol.DONE, [outcome, _memory().resident_bytes - self._base.resident_bytes])
+        if isinstance(outcome, int):
+            self._reply(protocol.LONG, outcome)
+        else:
+            self._reply(protocol.DONE, [outcome, _memory().resident_bytes - self._base.resident_bytes])
 
-    def _decode(self, request: Request, files: Sequence[int]) -> object:
+    def _outcome(self, request: Request, files: Sequence[int]) -> object:
+        """What a media came to; of one that is to be split first, its length in microseconds."""
         path, options = Path(request.path), DecodeOptions(**request.options)
+        length_us = self._tell_facts(path, options)
+        if request.span_us and length_us >= 2 * request.span_us:
+            return length_us
         spool = SpoolWriter(dict(zip(request.tables, files, strict=True)), request)
-        self._tell_facts(path)
-        before = _memory()
+        before, facts = _memory(), None
         try:
-            decoded = decode_media(path, options, on_progress=self._beat, sink=spool)
+            if request.part is None:
+                decoded = decode_media(path, options, on_progress=self._beat, sink=spool)
+            else:
+                part = Part(*request.part)
+                decoded, facts = decode_part(path, options, part, on_progress=self._beat, sink=spool)
         finally:
             self._check_peak(before, request.memory_bytes)
         sidecars = [Path(sidecar) for sidecar in request.sidecars]
@@ -126,7 +138,7 @@ class _Child:
         decoded = with_text(decoded, said)
         _write_small(spool, request, decoded)
         bad = tuple(Missed(str(sidecar), type(error).__name__, str(error)) for sidecar, error in problems)
-        return protocol.outcome_to_json(decoded, bad, spool.finish())
+        return protocol.outcome_to_json(decoded, bad, spool.finish(), facts)
 
     def _check_peak(self, before: _Memory, memory_bytes: int) -> None:
         """Refuse a media that came near the limit: FFmpeg takes a refused allocation for damage, and drops a frame."""
@@ -135,10 +147,13 @@ class _Child:
         if peak_bytes > max(before.peak_bytes, near_bytes):
             raise MemoryError
 
-    def _tell_facts(self, path: Path) -> None:
+    def _tell_facts(self, path: Path, options: DecodeOptions) -> int:
+        """Tell what the container says; length of a media that can be split, else 0."""
         with open_media(path) as container:
             facts = f"{container.format.name}: {describe_streams(container)}"
-            self._reply(protocol.FACTS, [facts, container.duration or 0])
+            duration_us = container.duration or 0
+            self._reply(protocol.FACTS, [facts, duration_us])
+            return duration_us if can_be_split(container, options) else 0
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -161,10 +176,11 @@ class _Child:
 
 def _write_small(spool: SpoolWriter, request: Request, decoded: DecodedMedia) -> None:
     """Rows of what is small enough to come with the result."""
-    spool.write("transcripts", transcript_rows(request.media_id, decoded.utterances))
-    if decoded.shots is not None:
+    if "transcripts" in request.tables:
+        spool.write("transcripts", transcript_rows(request.media_id, decoded.utterances))
+    if "shots@1" in request.tables and decoded.shots is not None:
         spool.write("shots@1", shot_rows(request.media_id, decoded.shots))
-    if decoded.motions is not None:
+    if "motion@1" in request.tables and decoded.motions is not None:
         spool.write("motion@1", motion_rows(request.media_id, decoded.motions))
 
 

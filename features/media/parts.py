@@ -7,16 +7,17 @@ is decoded and thrown away.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.identity import MICROSECONDS
 from features.media.complete import Losses
 from features.media.screen import Window
+from features.records import Shot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from features.records import MediaInfo, MediaQuality, Shot
+    from features.records import MediaInfo, MediaQuality
 
 GRID_US = 60 * MICROSECONDS
 """Distance of the borders that spans may have."""
@@ -59,6 +60,17 @@ class PartFacts(NamedTuple):
     losses: Losses = Losses((), 0, 0)
     num_jumps: int = 0
     shots: tuple[Shot, ...] | None = None
+
+    def to_json(self) -> object:
+        """What `from_json` reads."""
+        return self._asdict()
+
+    @classmethod
+    def from_json(cls, body: Any) -> PartFacts:  # noqa: ANN401 - JSON
+        """Facts as `to_json` wrote them."""
+        errors, stated_us, end_us = body["losses"]
+        shots = None if body["shots"] is None else tuple(Shot(*shot) for shot in body["shots"])
+        return cls(**{**body, "losses": Losses(tuple(errors), stated_us, end_us), "shots": shots})
 
 
 def parts_of(duration_us: int, span_us: int) -> tuple[Part, ...]:

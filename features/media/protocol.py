@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from features.media.parts import PartFacts
 from features.records import MediaInfo, MediaQuality, Missed
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ BEAT = "beat"
 FACTS = "facts"
 FAILED = "failed"
 DONE = "done"
+LONG = "long"
 
 
 class Request(NamedTuple):
@@ -33,6 +35,8 @@ class Request(NamedTuple):
         folder: Where these files are, for an error.
         memory_bytes: Address space that the child may take beyond what it has after its start.
         output_bytes: Rows that it may write.
+        span_us: Decode nothing but tell how long the media is, where that is twice this and it can be split; 0: never.
+        part: Number, start and end of the part that is wanted; None: all.
     """
 
     path: str
@@ -43,6 +47,8 @@ class Request(NamedTuple):
     folder: str
     memory_bytes: int
     output_bytes: int
+    span_us: int = 0
+    part: tuple[int, int, int | None] | None = None
 
     @classmethod
     def of(cls, path: str, media_id: str, options: DecodeOptions, **more: Any) -> Request:  # noqa: ANN401 - the fields
@@ -59,12 +65,14 @@ class Outcome:
         missed: Parts of the media that are not among the rows.
         bad_sidecars: Text files that cannot be used, `part` being the path.
         num_rows: Rows by table.
+        facts: Of a part, what it takes to join it with the others; None of a whole media.
     """
 
     info: MediaInfo
     missed: tuple[Missed, ...]
     bad_sidecars: tuple[Missed, ...]
     num_rows: Mapping[str, int]
+    facts: PartFacts | None = None
 
 
 def to_line(kind: str, body: object = None) -> bytes:
@@ -88,14 +96,25 @@ def request_of(body: Any) -> Request:  # noqa: ANN401 - JSON
     return Request(path, media_id, options, tuple(sidecars), tuple(tables), *rest)
 
 
-def outcome_to_json(decoded: DecodedMedia, bad_sidecars: tuple[Missed, ...], num_rows: Mapping[str, int]) -> object:
+def outcome_to_json(
+    decoded: DecodedMedia,
+    bad_sidecars: tuple[Missed, ...],
+    num_rows: Mapping[str, int],
+    facts: PartFacts | None = None,
+) -> object:
     """What `outcome_of` reads."""
     info = {item.name: getattr(decoded.info, item.name) for item in fields(MediaInfo)}
     quality = decoded.info.quality
     if quality is not None:
         shown = quality.perceptual_hash
         info["quality"] = quality._replace(perceptual_hash=None if shown is None else shown.hex())._asdict()  # type: ignore[arg-type]
-    return {"info": info, "missed": decoded.missed, "bad_sidecars": bad_sidecars, "num_rows": dict(num_rows)}
+    return {
+        "info": info,
+        "missed": decoded.missed,
+        "bad_sidecars": bad_sidecars,
+        "num_rows": dict(num_rows),
+        "facts": None if facts is None else facts.to_json(),
+    }
 
 
 def outcome_of(body: Any) -> Outcome:  # noqa: ANN401 - JSON
@@ -106,4 +125,5 @@ def outcome_of(body: Any) -> Outcome:  # noqa: ANN401 - JSON
         quality = {**info["quality"], "perceptual_hash": None if shown is None else bytes.fromhex(shown)}
         info["quality"] = MediaQuality(**quality)
     missed, bad = (tuple(Missed(*one) for one in body[name]) for name in ("missed", "bad_sidecars"))
-    return Outcome(MediaInfo(**info), missed, bad, body["num_rows"])
+    facts = None if body["facts"] is None else PartFacts.from_json(body["facts"])
+    return Outcome(MediaInfo(**info), missed, bad, body["num_rows"], facts)

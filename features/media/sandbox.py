@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from features.media.options import DecodeOptions
+    from features.media.parts import Part
 
 _START_SECONDS = 300
 _MEDIA_A_CHILD = 500
@@ -48,6 +49,14 @@ class Decoded:
     def close(self) -> None:
         """Give the spool's room back."""
         self.spool.close()
+
+
+class LongMedia(Exception):
+    """A media is so long that it is to be split; nothing was decoded."""
+
+    def __init__(self, duration_us: int) -> None:
+        super().__init__(duration_us)
+        self.duration_us = duration_us
 
 
 class Sandbox:
@@ -83,6 +92,8 @@ class Sandbox:
         sidecars: Sequence[Path] = (),
         limits: Limits | None = None,
         on_progress: Callable[[], None] | None = None,
+        span_us: int = 0,
+        part: Part | None = None,
     ) -> Decoded:
         """Rows of a media and of the text beside it.
 
@@ -95,8 +106,11 @@ class Sandbox:
             sidecars: Text files beside the media.
             limits: What it may take.
             on_progress: Called about once a second: the child is alive, or its limits are being watched.
+            span_us: Do not decode what is twice as long and can be split; 0: whatever its length.
+            part: The part to decode; None: all.
 
         Raises:
+            LongMedia: It is to be split.
             DecoderCrashError, DecoderMemoryError, DecoderTimeoutError: The child died of the media, or was ended.
             MediaError: As `decode_media`; or its rows take too much room.
             StoreError: The folder is full or may not be written.
@@ -112,6 +126,8 @@ class Sandbox:
             folder=str(folder),
             memory_bytes=limits.memory_bytes,
             output_bytes=limits.output_bytes,
+            span_us=span_us,
+            part=None if part is None else tuple(part),
         )
         spool = Spool(folder, tables)
         try:
@@ -147,7 +163,7 @@ class Sandbox:
                 self.close()
                 if is_last or ended.signal not in OUTSIDE_SIGNALS:
                     raise _crash(course, ended) from ended
-            except TriptychError:  # of the media; the child goes on to the next
+            except (TriptychError, LongMedia):  # of the media; the child goes on to the next
                 raise
             except BaseException:
                 self.close()
@@ -178,6 +194,8 @@ class Sandbox:
                     outcome, grown_bytes = body
                     self._recycle(grown_bytes, course.limits)
                     return protocol.outcome_of(outcome)
+                elif kind == protocol.LONG:
+                    raise LongMedia(int(body))
                 elif kind == protocol.FAILED:
                     name, message, is_unsure = body
                     if is_unsure:
