@@ -95,8 +95,17 @@ def choose_streams(container: av.container.InputContainer, audio_language: str |
     Args:
         container: The open container.
         audio_language: Language of the sound to take where there are several; the default one where none speaks it.
+
+    Raises:
+        DecodeError: Its only video is of a codec that FFmpeg has no decoder for.
     """
     video = _best_video(container)
+    if video is not None and video.codec_context is None:
+        message = (
+            f"not one picture of {container.name!r} can be decoded (no decoder knows its codec; streams: "
+            f"{describe_streams(container)}); re-encode it or leave it out"
+        )
+        raise DecodeError(message)
     selection = Selection(
         video=video,
         audio=_best_audio(container, video, audio_language),

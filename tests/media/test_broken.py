@@ -8,7 +8,7 @@ import av
 import pytest
 
 from features.errors import DecodeError, MissingStreamError
-from features.media.decode import decode_media
+from features.media.decode import DecodeOptions, decode_media
 from tests.media.generate import (
     SECOND,
     Sound,
@@ -97,6 +97,15 @@ def test_a_video_without_one_good_picture_is_a_decode_error(tmp_path: Path) -> N
     path.write_bytes(content)
     with pytest.raises(DecodeError, match=r"not one picture of .*a\.mp4.*video h264"):
         decode_media(path)
+
+
+@pytest.mark.parametrize("sampling", ["interval", "keyframes", "all"])
+def test_a_video_of_a_codec_that_nobody_knows_is_a_decode_error(tmp_path: Path, sampling: str) -> None:
+    path = write_media(tmp_path / "a.mp4", pictures=steady(1), sounds=[Sound(0, tone(1))])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"avc1", b"nocd"))
+    with pytest.raises(DecodeError, match=r"not one picture of .*a\.mp4.*no decoder.*video of unknown codec"):
+        decode_media(path, DecodeOptions(sampling=sampling))
 
 
 def test_a_media_without_usable_streams_says_what_it_has(tmp_path: Path) -> None:
