@@ -28,7 +28,7 @@ class Observers:
 
     def __init__(self, stream: av.VideoStream | None, *, shots: bool, motion: bool, is_start: bool = True) -> None:
         self.detector = _detector(stream, is_start=is_start) if shots and stream is not None else None
-        self._meter = _meter() if motion and stream is not None else None
+        self._meter = _meter(stream, self.detector) if motion and stream is not None else None
         self.shots: tuple[Shot, ...] | None = None if self.detector is None else ()
         self.motions: tuple[Motion, ...] | None = None if self._meter is None else ()
 
@@ -59,7 +59,7 @@ def _detector(stream: av.VideoStream, *, is_start: bool) -> ShotDetector:
     return ShotDetector(float(rate) if rate else None, is_start=is_start)
 
 
-def _meter() -> MotionMeter:
+def _meter(stream: av.VideoStream, detector: ShotDetector | None) -> MotionMeter:
     from features.media.motion import MotionMeter
 
-    return MotionMeter()
+    return MotionMeter(stream, detector)
