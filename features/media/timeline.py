@@ -41,21 +41,24 @@ class Timeline:
         may_jump = bool(container.format.flags & Flags.ts_discont.value)
         self._longest_gap_us = _LONGEST_GAP_OF_BROADCAST_US if may_jump else _LONGEST_GAP_US
         self._tracks: dict[int, _Track] = {}
+        self._bases: dict[int, tuple[str, int, int]] = {}
         self._shift_us = 0
         self.num_jumps = 0
 
     def straighten(self, packet: av.Packet) -> None:
         """Shift a packet's timestamps onto the timeline; packets come in the order of the container."""
-        stream = packet.stream
-        numerator, denominator = stream.time_base.numerator * MICROSECONDS, stream.time_base.denominator
+        index = packet.stream_index
+        if index not in self._bases:  # fractions are slow to make, for every packet
+            self._bases[index] = _base_of(packet.stream)
+        kind, numerator, denominator = self._bases[index]
         shift_us = self._shift_us
-        if stream.type in {"video", "audio"}:
-            stated = packet.pts if packet.dts is None and stream.type == "audio" else packet.dts
+        if kind in {"video", "audio"}:
+            stated = packet.pts if packet.dts is None and kind == "audio" else packet.dts
             if stated is None:
-                shift_us = self._tracks.get(stream.index, _Track(shift_us=shift_us)).shift_us
+                shift_us = self._tracks.get(index, _Track(shift_us=shift_us)).shift_us
             else:
                 span_us = (packet.duration or 0) * numerator // denominator
-                shift_us = self._follow(stream.index, stated * numerator // denominator, span_us)
+                shift_us = self._follow(index, stated * numerator // denominator, span_us)
         if shift_us:
             ticks = round(shift_us * denominator / numerator)
             packet.pts = None if packet.pts is None else packet.pts + ticks
@@ -74,6 +77,11 @@ class Timeline:
 
     def _is_near(self, t_us: int, due_us: int) -> bool:
         return -_LONGEST_STEP_BACK_US <= t_us - due_us <= self._longest_gap_us
+
+
+def _base_of(stream: av.stream.Stream) -> tuple[str, int, int]:
+    """Kind of a stream, and microseconds a tick as numerator and denominator."""
+    return stream.type, stream.time_base.numerator * MICROSECONDS, stream.time_base.denominator
 
 
 class DecodingClock:
