@@ -33,8 +33,10 @@ from pipelines.ingest_source import (
     Outcomes,
     ingest_source,
     limits_of,
+    span_of,
     spooled_tables,
 )
+from pipelines.long_media import PartTask, decode_waiting, join_parts, tasks_of
 from pipelines.options import decode_config
 from pipelines.sinks import CommitWave, Heartbeat, commit_tables, write_failures
 from pipelines.waves import Summary, Wave, summarise
@@ -63,8 +65,10 @@ def build(root: beam.PCollection[str], config: DecodeConfig, wave: Wave) -> beam
     return (
         root
         | "SpreadBatches" >> beam.Reshuffle()
-        | "IngestBatch" >> beam.FlatMap(ingest_planned, wave.store, lineage, limits_of(config))
-        | "CommitWave" >> CommitWave(partial(commit_wave, wave, lineage))
+        | "IngestBatch" >> beam.FlatMap(ingest_planned, wave.store, lineage, limits_of(config), span_of(config))
+        | "SpreadParts" >> beam.Reshuffle()
+        | "DecodePart" >> beam.FlatMap(decode_waiting, wave.store, lineage, limits_of(config))
+        | "CommitWave" >> CommitWave(partial(commit_wave, wave, lineage), partial(join_parts, wave.store))
     )
 
 
@@ -81,12 +85,14 @@ def summary(store: Store, batch_ids: tuple[str, ...]) -> Summary:
     return summarise(store, TABLES, batch_ids, (STAGE,))
 
 
-def ingest_planned(batch_id: str, root: str, lineage: Lineage, limits: Limits) -> list[FileRecord]:
+def ingest_planned(
+    batch_id: str, root: str, lineage: Lineage, limits: Limits, span_us: int = 0
+) -> list[FileRecord | PartTask]:
     """Ingest a batch by the list that `sources` holds of it."""
     store = Store.open(root)
     planned = read_plan(store, [batch_id])
     batch = planned[0] if planned else PlannedBatch(batch_id, ())  # all of it was forgotten meanwhile
-    return list(ingest_batch(store, batch, as_planned(store, batch_id, lineage), limits))
+    return list(ingest_batch(store, batch, as_planned(store, batch_id, lineage), limits, span_us))
 
 
 def as_planned(store: Store, batch_id: str, lineage: Lineage) -> Lineage:
@@ -97,8 +103,8 @@ def as_planned(store: Store, batch_id: str, lineage: Lineage) -> Lineage:
 
 
 def ingest_batch(
-    store: Store, batch: PlannedBatch, lineage: Lineage, limits: Limits | None = None
-) -> Iterator[FileRecord]:
+    store: Store, batch: PlannedBatch, lineage: Lineage, limits: Limits | None = None, span_us: int = 0
+) -> Iterator[FileRecord | PartTask]:
     """Decode a batch's sources in order and write one file a table.
 
     Args:
@@ -106,9 +112,10 @@ def ingest_batch(
         batch: The batch as planned.
         lineage: What makes it; its `config` says how to decode.
         limits: What the decoding of one source may take.
+        span_us: Workers share a media twice as long; 0: whatever its length, it is decoded here.
 
     Yields:
-        Records of the files, for the commit.
+        Records of the files, for the commit; and parts of long media, which wait for a worker.
 
     Raises:
         StoreError: The store cannot be written. What is wrong with a source is its dead letter instead.
@@ -119,7 +126,7 @@ def ingest_batch(
     known = KnownMedia(media_index(store), batch.batch_id, read_tombstones(store))
     with ExitStack() as stack:
         sandbox = stack.enter_context(borrow_sandbox())
-        decoder = Decoder(store, sandbox, options, limits or Limits(), beat)
+        decoder = Decoder(store, sandbox, options, limits or Limits(), beat, span_us)
         writers = {
             table: stack.enter_context(BatchWriter(store, table, batch.batch_id, lineage=[lineage]))
             for table in spooled_tables(options)
@@ -137,6 +144,7 @@ def ingest_batch(
     for table, rows in (("source_results", outcomes.results), ("media", outcomes.media)):
         yield write_file(store, table, batch.batch_id, table_of(table, rows), lineage=[lineage])
     yield from write_failures(store, batch.batch_id, outcomes.failures, lineage)
+    yield from tasks_of(batch.batch_id, outcomes.long, span_us, lineage.config)
 
 
 def commit_wave(wave: Wave, lineage: Lineage, files: Sequence[FileRecord]) -> Iterator[Commit]:

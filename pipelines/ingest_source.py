@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import MediaError, SandboxError, StoreError, TriptychError
-from features.identity import media_id_of_file
+from features.identity import MICROSECONDS, media_id_of_file
 from features.media.limits import Limits
+from features.media.sandbox import LongMedia
 from pipelines.sinks import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from features.media.options import DecodeOptions
+    from features.media.parts import Part
+    from features.media.protocol import Outcome
     from features.media.sandbox import Decoded, Sandbox
     from features.records import MediaInfo
     from features.store import Store
@@ -46,6 +49,11 @@ def limits_of(config: DecodeConfig) -> Limits:
     )
 
 
+def span_of(config: DecodeConfig) -> int:
+    """Length of the parts that workers share a long media in, microseconds; 0: they never do."""
+    return config.span_minutes * 60 * MICROSECONDS
+
+
 def spooled_tables(options: DecodeOptions) -> tuple[str, ...]:
     """Tables whose rows come out of decoding, by its options."""
     more = {"shots@1": getattr(options, "shots", False), "motion@1": getattr(options, "motion", False)}
@@ -62,6 +70,7 @@ class Decoder:
         options: What to take.
         limits: What a media may take.
         beat: Called about once a second.
+        span_us: A media twice as long is not decoded but noted, for workers to share; 0: whatever its length.
     """
 
     store: Store
@@ -69,9 +78,14 @@ class Decoder:
     options: DecodeOptions
     limits: Limits
     beat: Callable[[], None]
+    span_us: int = 0
 
-    def decode(self, source: Source, media_id: str, tables: Sequence[str]) -> Decoded:
-        """Rows of a source and of the text beside it; to be closed."""
+    def decode(self, source: Source, media_id: str, tables: Sequence[str], part: Part | None = None) -> Decoded:
+        """Rows of a source or of a part of it, and of the text beside it; to be closed.
+
+        Raises:
+            LongMedia: It is to be split.
+        """
         return self.sandbox.decode(
             Path(source.uri),
             self.options,
@@ -81,6 +95,8 @@ class Decoder:
             sidecars=[Path(sidecar) for sidecar in source.sidecars],
             limits=self.limits,
             on_progress=self.beat,
+            span_us=self.span_us if part is None else 0,
+            part=part,
         )
 
 
@@ -103,12 +119,13 @@ class KnownMedia:
 
 @dataclass
 class Outcomes:
-    """What became of a batch's sources so far."""
+    """What became of a batch's sources so far; `long` are those that workers will share, with their lengths."""
 
     media: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     forgotten: list[tuple[Source, str]] = field(default_factory=list)
+    long: list[tuple[Source, str, int]] = field(default_factory=list)
 
     def result(self, source: Source, media_id: str | None, status: str) -> None:
         """Note what became of a source."""
@@ -131,11 +148,11 @@ class Outcomes:
         self.failures.append(letter)
         self.result(source, media_id, "failed")
 
-    def missed(self, source: Source, media_id: str, decoded: Decoded) -> None:
+    def missed(self, source: Source, media_id: str, outcome: Outcome) -> None:
         """Note what of a media cannot be used: tracks, and text files beside it."""
-        for part, error, message in decoded.outcome.missed:
+        for part, error, message in outcome.missed:
             self.failures.append(Failure(STAGE, media_id, f"{source.uri}#{part}", error, message))
-        for path, error, message in decoded.outcome.bad_sidecars:
+        for path, error, message in outcome.bad_sidecars:
             self.failures.append(Failure(STAGE, media_id, path, error, message))
 
 
@@ -154,11 +171,15 @@ def ingest_source(
         if known.tombstones is not None and media_id in known.tombstones.media_ids:
             outcomes.forgot(source, media_id, known.tombstones)
             return
-        _check_unchanged(source)
+        check_unchanged(source)
         if media_id in known:
             outcomes.result(source, media_id, "duplicate")
             return
         decoded = None if source.consent == "refused" else _decode(source, media_id, decoder, tuple(writers))
+    except LongMedia as long:
+        known.add(str(media_id))
+        outcomes.long.append((source, str(media_id), long.duration_us))
+        return
     except (StoreError, SandboxError):
         raise
     except TriptychError as error:
@@ -171,7 +192,7 @@ def ingest_source(
     known.add(media_id)
     outcomes.done(source, media_id, None if decoded is None else decoded.outcome.info)
     if decoded is not None:
-        outcomes.missed(source, media_id, decoded)
+        outcomes.missed(source, media_id, decoded.outcome)
         with closing(decoded):
             write_rows(decoded, writers)
 
@@ -208,15 +229,19 @@ def _decode(source: Source, media_id: str, decoder: Decoder, tables: Sequence[st
         raise MediaError(message)
     decoded = decoder.decode(source, media_id, tables)
     try:
-        _check_unchanged(source)
+        check_unchanged(source)
     except BaseException:
         decoded.close()
         raise
     return decoded
 
 
-def _check_unchanged(source: Source) -> None:
-    """Refuse bytes that are not those of the plan: of a file still being written, rows of two contents would mix."""
+def check_unchanged(source: Source) -> None:
+    """Refuse bytes that are not those of the plan: of a file still being written, rows of two contents would mix.
+
+    Raises:
+        MediaError: The file has changed.
+    """
     status = Path(source.uri).stat()
     if (status.st_size, status.st_mtime_ns // 1000) != (source.size_bytes, source.mtime_us):
         message = (

@@ -62,6 +62,7 @@ class DecodeConfig(RunConfig):
     decode_seconds_a_second: int = option(20, "seconds that decoding may take a second of media, beside 300")
     decode_memory_megabytes: int = option(2048, "megabytes of memory that decoding one media may take")
     decode_output_megabytes: int = option(16384, "megabytes of rows that one media may come to")
+    span_minutes: int = option(10, "minutes of a longer video that a worker decodes at a time; 0: never share one")
     batch_megabytes: int = option(1024, "megabytes of sources in a batch, at most")
     batch_sources: int = option(256, "sources in a batch, at most")
 
@@ -191,6 +192,7 @@ _AT_LEAST = {
     "limit": 0,
     "frame_size": 16,
     "jpeg_quality": 1,
+    "span_minutes": 0,
     "decode_stall_seconds": 1,
     "decode_seconds_a_second": 1,
     "decode_memory_megabytes": 256,

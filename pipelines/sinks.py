@@ -76,12 +76,27 @@ def write_failures(store: Store, batch_id: str, failures: Sequence[Failure], lin
     yield write_file(store, "failures", batch_id, table_of("failures", rows), lineage=[lineage])
 
 
-class CommitWave(beam.PTransform):  # type: ignore[misc]
-    """File records of a wave → the commits made, after one GroupByKey: nothing else is ever shuffled."""
+def file_records(values: Iterable[object]) -> list[FileRecord]:
+    """File records as they come out of a shuffle, in order, each once."""
+    return sorted({FileRecord(*value) for value in values if isinstance(value, tuple)})
 
-    def __init__(self, commit: Callable[[Sequence[FileRecord]], Iterable[Commit]]) -> None:
+
+class CommitWave(beam.PTransform):  # type: ignore[misc]
+    """File records of a wave → the commits made, after one GroupByKey: nothing else is ever shuffled.
+
+    Args:
+        commit: Commits files.
+        join: Makes files of all that meets, where there is more than file records.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[FileRecord]], Iterable[Commit]],
+        join: Callable[[Iterable[object]], Sequence[FileRecord]] = file_records,
+    ) -> None:
         super().__init__()
         self._commit = commit
+        self._join = join
 
     def expand(self, files: beam.PCollection[FileRecord]) -> beam.PCollection[Commit]:
         """Group all records under one key and commit them."""
@@ -89,19 +104,20 @@ class CommitWave(beam.PTransform):  # type: ignore[misc]
             files
             | "UnderOneKey" >> beam.Map(_under_one_key)
             | "MeetOfFiles" >> beam.GroupByKey()
-            | "Commit" >> beam.FlatMap(_commit_group, self._commit)
+            | "Commit" >> beam.FlatMap(_commit_group, self._commit, self._join)
         )
 
 
-def _under_one_key(file: FileRecord) -> tuple[str, FileRecord]:
+def _under_one_key(file: object) -> tuple[str, object]:
     return "wave", file
 
 
 def _commit_group(
-    group: tuple[str, Iterable[FileRecord]], commit: Callable[[Sequence[FileRecord]], Iterable[Commit]]
+    group: tuple[str, Iterable[object]],
+    commit: Callable[[Sequence[FileRecord]], Iterable[Commit]],
+    join: Callable[[Iterable[object]], Sequence[FileRecord]],
 ) -> list[Commit]:
-    files = sorted(set(FileRecord(*file) for file in group[1]))
-    return list(commit(files))
+    return list(commit(join(group[1])))
 
 
 def commit_tables(

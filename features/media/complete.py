@@ -51,6 +51,19 @@ def check_complete(path: Path, streams: str, selection: Selection, info: MediaIn
     _check_length(path, losses)
 
 
+def check_joined(path: Path, info: MediaInfo, losses: Losses) -> None:
+    """The same of a media with a video that was decoded in parts.
+
+    Raises:
+        DecodeError: Its video cannot be decoded, or it is truncated.
+    """
+    if not info.has_video:
+        reason = losses.errors[0] if losses.errors else "nothing came out"
+        message = f"not one picture of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
+        raise DecodeError(message)
+    _check_length(path, losses)
+
+
 def _check_length(path: Path, losses: Losses) -> None:
     """Refuse a media where decoding failed and a good part of its stated length is missing."""
     missing_us = losses.stated_us - losses.end_us
