@@ -17,7 +17,7 @@ from features.fusion.splits import check_side, groups_of, near_duplicates_of, st
 from features.fusion.targets import UNKNOWN, classes_of, targets_of, task_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -162,8 +162,10 @@ def build_examples(
     found = {key: _found(rows, statuses[key]) for key, rows in features.items() if key in statuses}
     inputs = align(recipe, segments, found, transcripts_sources)
     ids = segments["media_id"].to_pylist()
-    groups = _checked_groups(media, splits)
-    reasons = _near_duplicates(media, splits) | _reasons(recipe, media, statuses)
+    duplicates = near_duplicates_of(media)
+    groups = _checked_groups(media, splits, duplicates)
+    reasons = {m: f"near-duplicate in {side}" for m, side in strays_of(duplicates, splits).items()}
+    reasons |= _reasons(recipe, media, statuses)
     left_out = [
         "no clear label" * bool(target == UNKNOWN)
         or reasons.get(media_id, "")
@@ -257,13 +259,10 @@ def _reasons(recipe: Recipe, media: pa.Table, statuses: Mapping[str, Mapping[str
     return reasons | dict.fromkeys(refused, "consent refused")
 
 
-def _near_duplicates(media: pa.Table, splits: Mapping[str, str]) -> dict[str, str]:
-    strays = strays_of(near_duplicates_of(media), splits)
-    return {media_id: f"near-duplicate in {side}" for media_id, side in strays.items()}
-
-
-def _checked_groups(media: pa.Table, splits: Mapping[str, str]) -> dict[str, str]:
-    groups = groups_of(media, splits)
+def _checked_groups(
+    media: pa.Table, splits: Mapping[str, str], duplicates: Sequence[tuple[str, ...]]
+) -> dict[str, str]:
+    groups = groups_of(media, splits, duplicates)
     members: dict[str, list[str]] = defaultdict(list)
     for media_id, group in groups.items():
         members[group].append(media_id)

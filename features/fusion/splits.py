@@ -21,7 +21,11 @@ SPLITS = ("train", "dev", "test")
 _STRICTEST = ("test", "dev", "train")
 
 
-def groups_of(media: pa.Table, splits: Mapping[str, str] | None = None) -> dict[str, str]:
+def groups_of(
+    media: pa.Table,
+    splits: Mapping[str, str] | None = None,
+    duplicates: Sequence[tuple[str, ...]] | None = None,
+) -> dict[str, str]:
     """Group of each media: media that share a subject or are near-duplicates, directly or through others, are one.
 
     Near-duplicates that stand on different sides already are not joined (`strays_of` tells which are left out); new
@@ -30,6 +34,7 @@ def groups_of(media: pa.Table, splits: Mapping[str, str] | None = None) -> dict[
     Args:
         media: Rows of `media`; its `subject_ids` and `perceptual_hash` may be null.
         splits: Split by media as assigned before.
+        duplicates: Groups of near-duplicates, where they are known (`near_duplicates_of`).
 
     Returns:
         Group by media, in the table's order; a group is named by the smallest media_id in it.
@@ -45,7 +50,7 @@ def groups_of(media: pa.Table, splits: Mapping[str, str] | None = None) -> dict[
         for subject in subjects or ():
             root, other = _root(parent, media_id), _root(parent, first_of.setdefault(subject, media_id))
             parent[max(root, other)] = min(root, other)
-    _join_duplicates(parent, near_duplicates_of(media), splits or {})
+    _join_duplicates(parent, near_duplicates_of(media) if duplicates is None else duplicates, splits or {})
     return {media_id: _root(parent, media_id) for media_id in ids}
 
 
@@ -80,7 +85,7 @@ def strays_of(duplicates: Iterable[Sequence[str]], splits: Mapping[str, str]) ->
     return strays
 
 
-def _join_duplicates(parent: dict[str, str], duplicates: list[tuple[str, ...]], splits: Mapping[str, str]) -> None:
+def _join_duplicates(parent: dict[str, str], duplicates: Iterable[tuple[str, ...]], splits: Mapping[str, str]) -> None:
     """Join the near-duplicates that stand on one side, and with them those that stand on none."""
     sides = {_root(parent, media_id): side for media_id, side in splits.items() if media_id in parent}
     for group in duplicates:

@@ -62,13 +62,19 @@ class SoundMeter:
             samples: Mono, int16, shape [num_samples].
             rate_hz: Rate of `samples`, the same for all chunks; 16,000 for what is stored.
         """
+        if not len(samples):
+            return SoundQuality(loudness_lufs=None, peak=0.0, clipped_share=0.0, silence_share=0.0)
         energies = self._take_energies(samples, rate_hz)
         clipped, silent = _num_clipped(samples), _num_silent(samples, rate_hz)
         self.num_samples += len(samples)
         self.num_clipped += clipped
         self.num_silent += silent
-        count = max(len(samples), 1)
-        return SoundQuality(integrated(energies), _peak(samples), clipped / count, silent / count)
+        return SoundQuality(
+            loudness_lufs=integrated(energies),
+            peak=max(int(samples.max()), -int(samples.min())) / _FULL_SCALE,
+            clipped_share=clipped / len(samples),
+            silence_share=silent / len(samples),
+        )
 
     def loudness_lufs(self) -> float | None:
         """Integrated loudness of all chunks, None where all is below the gate or there is no block of 400 ms."""
@@ -112,7 +118,7 @@ class SoundMeter:
 
     def _weighted(self, samples: Pcm, rate_hz: int) -> Floats:
         """The samples as the ear weights them (K-weighting)."""
-        taps = len(_impulse(rate_hz))
+        taps = len(impulse_response(rate_hz))
         heard = np.concatenate([np.zeros(taps, np.float32), self._heard, samples.astype(np.float32) / _FULL_SCALE])
         self._heard = heard[-taps + 1 :]
         return _filtered(heard[-(len(samples) + taps - 1) :], rate_hz)
@@ -147,10 +153,6 @@ def _energy(loudness_lufs: float) -> float:
     return float(10 ** ((loudness_lufs - _OFFSET_LUFS) / 10))
 
 
-def _peak(samples: Pcm) -> float:
-    return max(int(samples.max()), -int(samples.min())) / _FULL_SCALE if len(samples) else 0.0
-
-
 def _num_clipped(samples: Pcm) -> int:
     """Samples in runs at full scale."""
     full = (samples >= _CLIPPED) | (samples <= -_CLIPPED)
@@ -163,8 +165,6 @@ def _num_clipped(samples: Pcm) -> int:
 
 def _num_silent(samples: Pcm, rate_hz: int) -> int:
     """Samples in windows of 20 ms that are silent."""
-    if not len(samples):
-        return 0
     starts = np.arange(0, len(samples), max(rate_hz // _WINDOWS_A_SECOND, 1))
     lengths = np.diff(starts, append=len(samples))
     squares = np.add.reduceat(samples.astype(np.float32) ** 2, starts) / lengths
@@ -173,7 +173,7 @@ def _num_silent(samples: Pcm, rate_hz: int) -> int:
 
 def _filtered(samples: Floats, rate_hz: int) -> Floats:
     """K-weighted sound by overlap-save; all but the first 100 ms less a sample, which are what was heard before."""
-    taps = len(_impulse(rate_hz))
+    taps = len(impulse_response(rate_hz))
     size, spectrum = _spectrum(rate_hz)
     hop = size - taps + 1
     count = -(-(len(samples) - taps + 1) // hop)
@@ -187,13 +187,13 @@ def _filtered(samples: Floats, rate_hz: int) -> Floats:
 @functools.lru_cache(maxsize=4)
 def _spectrum(rate_hz: int) -> tuple[int, npt.NDArray[np.complex64]]:
     """Size of the transform, and the filter's."""
-    impulse = _impulse(rate_hz)
+    impulse = impulse_response(rate_hz)
     size = 4 << (len(impulse) - 1).bit_length()
     return size, np.fft.rfft(impulse, size).astype(np.complex64)
 
 
 @functools.lru_cache(maxsize=4)
-def _impulse(rate_hz: int) -> Floats:
+def impulse_response(rate_hz: int) -> Floats:
     """Response of the K-weighting filter to an impulse, 100 ms: there it has died away to below 1e-9.
 
     As a finite filter it needs no state but the sound just before, and no SciPy, whose import alone costs a child

@@ -19,6 +19,7 @@ _TEXT_WIDTH = 70
 _FACTS = (
     *("media_id", "name", "uri", "container", "duration_us", "width", "height", "rotation", "frame_rate"),
     *("sample_rate_hz", "has_video", "has_audio", "has_text", "language", "consent", "superseded_by", BATCH_ID),
+    *("black_share", "frozen_share", "blurred_share", "loudness_lufs", "clipped_share", "silence_share"),
 )
 
 
@@ -29,15 +30,20 @@ def run(call: Call) -> int:
     events = _events(store, media)
     coverage = _of_media(store, media, [name for name in store.tables() if name.startswith("coverage/")])
     if call.arguments.json:
-        out_json({"media": media, "coverage": coverage, "timeline": events})
+        shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in media.items()}
+        out_json({"media": shown, "coverage": coverage, "timeline": events})
         return EXIT_DONE
-    out("\n".join(f"{name:<15} {media[name]}" for name in _FACTS if media[name] is not None))
+    out("\n".join(f"{name:<15} {_fact(media[name])}" for name in _FACTS if media[name] is not None))
     out("")
     out(table(("extractor", "found", "rows", "message"), [_coverage_line(row) for row in coverage]))
     out("")
     lines = [(time_text(e["start_us"]), time_text(e["end_us"]), e["table"], e["what"]) for e in events]
     out(table(("start", "end", "table", "what"), lines))
     return EXIT_DONE
+
+
+def _fact(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _of_media(store: Store, media: Row, names: list[str]) -> list[Row]:
