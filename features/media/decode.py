@@ -27,7 +27,7 @@ from features.media.probe import (
 from features.media.quality import media_quality
 from features.media.screen import ALL, Window
 from features.media.sink import Collected, Sink
-from features.media.sound import SoundCollector
+from features.media.sound_collector import SoundCollector
 from features.media.text import TextCollector, merge_texts, unread_texts
 from features.media.timeline import DecodingClock, Timeline
 from features.records import DecodedMedia, MediaInfo, Utterance

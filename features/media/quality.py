@@ -22,10 +22,22 @@ SHARPNESS_SIDE = 180
 """Short side, pixels, at which pictures are measured; smaller ones as they are."""
 
 BLACK_BRIGHTNESS = 0.05
+"""Mean luma of a black picture at most: half of what ffmpeg's blackdetect allows a pixel."""
+
 BLACK_CONTRAST = 0.05
+"""Deviation of luma of a black picture at most: white titles on black have more."""
+
 FROZEN_CHANGE = 0.001
+"""Mean difference of luma up to which two pictures are the same: that of ffmpeg's freezedetect (-60 dB).
+
+Real clips of people who sit still change by 0.003 to 0.006 a second.
+"""
+
 BLURRED_SHARPNESS = 20.0
+"""Variance of the Laplacian below which a picture is blurred: the softest of 40 real clips has 28."""
+
 PLAIN_CONTRAST = 0.02
+"""Deviation of luma, five levels of 256, below which a picture is plain: no blur shows in it, and its hash is noise."""
 
 
 class PictureMeter:
