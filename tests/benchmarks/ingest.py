@@ -3,7 +3,7 @@
 Run by `make bench`.
 
 - Clips: the job's CPU time over a bare PyAV loop that makes the same pictures and sound and keeps nothing. The job
-  also plans, hashes, checks, starts its decoding process, writes Parquet and commits. Each is repeated and the best time
+  also plans, hashes, checks, starts a decoding process, writes Parquet and commits. Each is repeated and the best time
   counts, for these machines are noisy.
 - Video: 30 minutes, ingested by the job, over the bare decode of the same files; and two workers' time over one's.
 """
