@@ -9,6 +9,12 @@ from features.errors import SchemaError
 BATCH_ID = "batch_id"
 """Partition column of every table."""
 
+BASE_TABLES = ("frames", "audio", "transcripts")
+"""Tables that decoding fills, and that every whole batch has beside `source_results` and `media`."""
+
+OPTIONAL_TABLES = ("shots@1", "motion@1")
+"""Tables that decoding fills where a batch's plan asked for it; such a batch has them, if without rows."""
+
 SCHEMA_VERSION = 3
 """Version of the schemas in this file; a store of a newer one is refused, one of an older one grows as it is written.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.errors import ModelError, TriptychError
 from features.extractors.registry import extractor_names, get_extractor, ordered
+from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store.commit import generation_of
 from features.store.leases import Leases
 from features.store.lineage import Lineage, code_version
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     RunWave = Callable[[Wave, RunConfig], Summary]
 
 _STATEMENTS = ("labels", "splits", "failures", "runs", "tombstones")
-_BASE = ("frames", "audio", "transcripts", "source_results", "media")
+_BASE = (*BASE_TABLES, *OPTIONAL_TABLES, "source_results", "media")
 _LOST = {
     "labels": "load them again: triptych label {name} FILE",
     "splits": "load them again: triptych label {name} FILE, with the column split",

@@ -15,6 +15,7 @@ from features.media.limits import Limits
 from features.media.options import DecodeOptions
 from features.media.sandbox import borrow_sandbox
 from features.privacy.erasure import complete_erasure
+from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.commit import live_files
 from features.store.failures import close_failures, open_letters
@@ -26,7 +27,6 @@ from features.store.plan import PlannedBatch, read_plan
 from features.store.rows import table_of
 from features.store.tombstones import Place, add_tombstones, read_tombstones
 from pipelines.ingest_source import (
-    BASE_TABLES,
     STAGE,
     Decoder,
     KnownMedia,
@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from pipelines.options import DecodeConfig
 
 TABLES = (*BASE_TABLES, "source_results", "media")
-"""Tables of the stage, in the order of their commits after `failures`."""
+"""Tables of the stage, in the order of their commits after `failures`; the optional ones follow the base tables."""
+
+_DECODED = (*BASE_TABLES, *OPTIONAL_TABLES)
 
 
 def lineage_of(store: Store, config: DecodeConfig, wave: Wave) -> Lineage:
@@ -82,7 +84,8 @@ def run(config: DecodeConfig, wave: Wave, options: PipelineOptions) -> Summary:
 
 def summary(store: Store, batch_ids: tuple[str, ...]) -> Summary:
     """What is committed of ingested batches."""
-    return summarise(store, TABLES, batch_ids, (STAGE,))
+    optional = (table for table in OPTIONAL_TABLES if store.has(table))
+    return summarise(store, (*TABLES, *optional), batch_ids, (STAGE,))
 
 
 def ingest_planned(
@@ -148,10 +151,10 @@ def ingest_batch(
 
 
 def commit_wave(wave: Wave, lineage: Lineage, files: Sequence[FileRecord]) -> Iterator[Commit]:
-    """Commit a wave: failures, base tables, `source_results`, and `media` as the mark of whole batches."""
+    """Commit a wave: failures, base and optional tables, `source_results`, and `media` as the mark of whole batches."""
     store = Store.open(wave.store)
     commit = partial(commit_tables, store, lineage=lineage, batch_ids=wave.batch_ids)
-    yield from commit([file for file in files if file.table in ("failures", *BASE_TABLES)], BASE_TABLES)
+    yield from commit([file for file in files if file.table in ("failures", *_DECODED)], _DECODED)
     media = [file for file in files if file.table == "media"]
     results = [file for file in files if file.table == "source_results"]
     settlement = MediaSettlement(store, duplicates_in(store, results))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from features.errors import MediaError, SandboxError, StoreError, TriptychError
 from features.identity import MICROSECONDS, media_id_of_file
 from features.media.limits import Limits
+from features.media.options import tables_asked
 from features.media.sandbox import LongMedia
+from features.schema import BASE_TABLES
 from pipelines.sinks import Failure
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pipelines.options import DecodeConfig
 
 STAGE = "ingest"
-BASE_TABLES = ("frames", "audio", "transcripts")
 
 _MEGABYTE = 1 << 20
 _FACTS = (
@@ -56,8 +57,7 @@ def span_of(config: DecodeConfig) -> int:
 
 def spooled_tables(options: DecodeOptions) -> tuple[str, ...]:
     """Tables whose rows come out of decoding, by its options."""
-    more = {"shots@1": getattr(options, "shots", False), "motion@1": getattr(options, "motion", False)}
-    return (*BASE_TABLES, *(table for table, is_wanted in more.items() if is_wanted))
+    return (*BASE_TABLES, *tables_asked(asdict(options)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 from features.errors import SandboxError, StoreError, TriptychError
 from features.identity import fingerprint, media_id_of_file
 from features.media.limits import Limits
-from features.media.options import DecodeOptions
+from features.media.options import DecodeOptions, option_of
 from features.media.sandbox import borrow_sandbox
+from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store import Commit, FileRecord, Store, commit_files, write_file
-from features.store.alignment import BASE_TABLES, forgotten_media
+from features.store.alignment import forgotten_media
 from features.store.files import BatchWriter
 from features.store.index import media_index
 from features.store.media import MediaSettlement
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 REPAIR_STAGE = "repair"
 """Stage of the dead letters."""
 
-TABLES = (*BASE_TABLES, "source_results", "media")
+_DECODED = (*BASE_TABLES, *OPTIONAL_TABLES)
+
+TABLES = (*_DECODED, "source_results", "media")
 """Tables that the job can make again, in the order of their commits; a wave's targets are some of them."""
 
 
@@ -75,8 +78,14 @@ def run(config: RunConfig, wave: Wave, options: PipelineOptions) -> Summary:
 
 
 def lineage_of(store: Store, wave: Wave, batch_id: str) -> Lineage:
-    """What a batch's files say of their making: by the options that the batch was ingested with."""
-    config = config_of(store, batch_id) or json.dumps(asdict(DecodeOptions()), sort_keys=True)
+    """What a batch's files say of their making: by the options that the batch was ingested with.
+
+    Where nothing tells these any more, an optional table that the wave makes again tells that it was asked for.
+    """
+    config = config_of(store, batch_id)
+    if not config:
+        asked = {option_of(table): True for table in OPTIONAL_TABLES if table in wave.targets}
+        config = json.dumps(asdict(DecodeOptions()) | asked, sort_keys=True)
     return wave.lineage(STAGE, fingerprint=fingerprint(config), config=config)
 
 
@@ -117,7 +126,7 @@ class _Repair:
             rows = table_of("source_results", self._results)
             yield write_file(self._store, "source_results", self._batch_id, rows, lineage=[self._lineage])
         members = self._members()
-        base = [table for table in BASE_TABLES if table in self._targets]
+        base = [table for table in _DECODED if table in self._targets]
         with ExitStack() as stack:
             writers = {
                 table: stack.enter_context(BatchWriter(self._store, table, self._batch_id, lineage=[self._lineage]))

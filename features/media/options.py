@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from features.schema import OPTIONAL_TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +42,13 @@ class DecodeOptions:
 
 DEFAULT_OPTIONS = DecodeOptions()
 """A picture a second of short side 360; sound at 16 kHz in chunks of a minute."""
+
+
+def tables_asked(options: Mapping[str, object]) -> tuple[str, ...]:
+    """The optional tables that decoding fills by its options, given by name."""
+    return tuple(table for table in OPTIONAL_TABLES if options.get(option_of(table)))
+
+
+def option_of(table: str) -> str:
+    """The decoding option that asks for an optional table: `shots` for `shots@1`."""
+    return table.partition("@")[0]

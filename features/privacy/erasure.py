@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.schema import BATCH_ID
+from features.schema import BASE_TABLES, BATCH_ID, OPTIONAL_TABLES
 from features.store.cleansing import Cleanser, erase_rows, key_rows, new_groups, traces
 from features.store.files import checksum_in_name
 from features.store.index import forget_index
@@ -34,7 +34,6 @@ REPORT = "report.html"
 _WHOLE = ("media", "sources", "source_results", "failures")
 """Tables in which any batch may name a media, beside `splits/...`: they are looked through whole; they are small."""
 
-_BASE = ("frames", "audio", "transcripts")
 _NEVER = ("tombstones", "runs")
 _LAST = ("failures", "sources", "source_results", "media")
 
@@ -200,7 +199,7 @@ def _places(store: Store, media_ids: Collection[str]) -> tuple[Place, ...]:
 
 def _unfinished(store: Store, media_ids: Collection[str]) -> Iterator[Place]:
     """Batches that a killed ingest left half committed."""
-    for table in _BASE:
+    for table in (*BASE_TABLES, *OPTIONAL_TABLES):
         rows = key_rows(store, table, unfinished_batches(store), ["media_id"])
         for row in _of_media(rows, media_ids).to_pylist():
             yield Place(row["media_id"], row[BATCH_ID])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from features.errors import StoreError
+from features.media.options import tables_asked
+from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store.checks import Problem, read_rows
+from features.store.lineage import config_in
 from features.store.read import read_committed
 
 if TYPE_CHECKING:
@@ -16,9 +20,6 @@ if TYPE_CHECKING:
 
     from features.store.store import Store
     from features.store.verify import Snapshot
-
-BASE_TABLES = ("frames", "audio", "transcripts")
-"""Tables that a whole batch has beside `source_results` and `media`."""
 
 _NOT_OF_MEDIA = ("sources", "source_results", "media", "failures", "runs", "tombstones")
 
@@ -117,8 +118,19 @@ class Batch:
             for table in (*BASE_TABLES, "source_results"):
                 if not self._has(table):
                     yield table, Problem("lost", "lacks the batch, which media lists as whole")
+            for table in self._asked():
+                if not self._has(table):
+                    yield table, Problem("lost", "lacks the batch, which was to have it")
         elif self._is_known() and self._snapshot.was_committed("media", "ingest", self._batch_id):
             yield "media", Problem("lost", "lacks the batch, which was committed once")
+
+    def _asked(self) -> tuple[str, ...]:
+        """Optional tables that the batch's plan asked for, or that had the batch once."""
+        folder = self._snapshot.store.table_path("sources")
+        config = config_in(folder / file.path for file in self._snapshot.files("sources", self._batch_id))
+        asked = tables_asked(json.loads(config or "{}"))
+        once = (table for table in OPTIONAL_TABLES if self._snapshot.was_committed(table, "ingest", self._batch_id))
+        return tuple(dict.fromkeys([*asked, *once]))
 
     def _of_extractors(self) -> Iterator[tuple[str, Problem]]:
         if not self._has("media"):

@@ -71,6 +71,8 @@ _RULES = {
     "frames": Rules(("media_id", "t_us"), time="t_us"),
     "audio": Rules(("media_id", *_SPAN), _SPAN, "start_us"),
     "transcripts": Rules(("media_id", *_SPAN, *_TEXT), _SPAN, "start_us"),
+    "shots@1": Rules(("media_id", "start_us"), _SPAN, "start_us"),
+    "motion@1": Rules(("media_id", "start_us"), _SPAN, "start_us"),
     "features": Rules(("media_id", *_SPAN), _SPAN, "start_us", "values"),
     "coverage": Rules(("media_id",)),
     "labels": Rules(("media_id", *_SPAN, "task", "annotator"), _SPAN),

@@ -87,6 +87,18 @@ def read_lineage(path: Path) -> tuple[Lineage, ...]:
         raise StoreError(message) from error
 
 
+def config_in(paths: Iterable[Path]) -> str:
+    """The newest options of the first of these files that tells any; empty where none does, or all are damaged."""
+    for path in paths:
+        try:
+            told = [one.config for one in read_lineage(path) if one.config]
+        except StoreError:
+            continue
+        if told:
+            return told[-1]
+    return ""
+
+
 def carried(folder: Path, paths: Iterable[str], *more: Lineage) -> Sequence[Lineage]:
     """Lineage for a file that takes over the rows of others: theirs, and then its own."""
     found: list[Lineage] = []

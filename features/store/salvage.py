@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import MediaError, StoreError
+from features.errors import MediaError
 from features.identity import fingerprint, media_id_of_file, second_of_batch
-from features.schema import BATCH_ID, data_schema_of
+from features.schema import BASE_TABLES, BATCH_ID, OPTIONAL_TABLES, data_schema_of
 from features.store.checks import PLACE, LiveFile, read_rows, rules_of
 from features.store.commit import commit_files, remove_files
 from features.store.files import write_file
-from features.store.lineage import Lineage, read_lineage
+from features.store.lineage import Lineage, config_in
 from features.store.rows import table_of
 from features.transcripts.sidecars import find_sidecars
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-_INGESTED = ("sources", "frames", "audio", "transcripts", "source_results", "media")
+_INGESTED = ("sources", *BASE_TABLES, *OPTIONAL_TABLES, "source_results", "media")
 
 
 class Kept(NamedTuple):
@@ -148,12 +148,5 @@ def _listed(uri: str, media_id: str | None) -> Row:
 
 def config_of(store: Store, batch_id: str, tables: Iterable[str] = _INGESTED) -> str:
     """The options that a batch was ingested with, of the first file that still tells; empty where none does."""
-    for table in tables:
-        for file in live_of(store, table, batch_id):
-            try:
-                told = [one.config for one in read_lineage(store.table_path(table) / file.path) if one.config]
-            except StoreError:
-                continue
-            if told:
-                return told[-1]
-    return ""
+    paths = (store.table_path(table) / file.path for table in tables for file in live_of(store, table, batch_id))
+    return config_in(paths)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store import Store, read_table
 from features.store.verify import verify_store
 from pipelines import long_media
@@ -17,7 +18,8 @@ from tests.pipelines.running import config, ingest_here
 if TYPE_CHECKING:
     from pathlib import Path
 
-TABLES = ("frames", "audio", "transcripts", "media", "source_results")
+TABLES = (*BASE_TABLES, *OPTIONAL_TABLES, "media", "source_results")
+OBSERVED = {"shots": True, "motion": True}
 UNLIKE = {"batch_id", "ingested_at", "finished_at"}
 
 
@@ -49,9 +51,10 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_shared_is_as_undivided(videos: Path, tmp_path: Path) -> None:
-    whole, _ = ingest_here(tmp_path / "whole", config([videos], span_minutes=0))
-    shared, _ = ingest_here(tmp_path / "shared", config([videos], span_minutes=1))
+    whole, _ = ingest_here(tmp_path / "whole", config([videos], span_minutes=0, **OBSERVED))
+    shared, _ = ingest_here(tmp_path / "shared", config([videos], span_minutes=1, **OBSERVED))
     assert rows(shared) == rows(whole)
+    assert all(rows(shared).values())
     assert len(shared.files("frames")) == 3, "of the clip, and of two spans"
     assert verify_store(shared).findings == ()
 
