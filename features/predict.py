@@ -16,7 +16,7 @@ from features.media.decode import decode_media, end_of, with_text
 from features.media.loose import read_loose
 from features.media.options import DecodeOptions
 from features.records import FeatureRow, MediaRows, Utterance
-from features.store.rows import feature_rows, table_of, transcript_rows
+from features.store.rows import feature_rows, shot_rows, table_of, transcript_rows
 from features.transcripts.choice import best_text
 from features.transcripts.sidecars import find_sidecars, read_sidecars
 
@@ -91,6 +91,7 @@ def predict(
         Rows of `scores/<model>`; a media that has none of the modalities is abstained from.
 
     Raises:
+        ConfigError: The model scores shots, and none were looked for in the media.
         ExtractionError: An extractor failed on the media.
         ModelError: An installed extractor differs from the one that the model learned from.
     """
@@ -111,7 +112,25 @@ def predict(
         features=features,
         transcripts_sources=sources,
         transcripts=transcript_rows(given.media_id, utterances),
+        shots=_shots(model, given),
     )
+
+
+def options_of(model: LoadedModel) -> DecodeOptions:
+    """How a media is to be decoded for a model."""
+    return DecodeOptions(shots=model.recipe.score_segmentation == "shots")
+
+
+def _shots(model: LoadedModel, given: Given) -> pa.Table | None:
+    if model.recipe.score_segmentation != "shots":
+        return None
+    if given.decoded.info.has_video and given.decoded.shots is None:
+        message = (
+            f"model {model.recipe.name!r} scores shots, and {given.name!r} was read without them; give one video, read "
+            "with the options that options_of(model) tells"
+        )
+        raise ConfigError(message)
+    return shot_rows(given.media_id, given.decoded.shots or ())
 
 
 def _extractor_of(key: str) -> Extractor:

@@ -26,7 +26,7 @@ from features.store.lineage import Lineage, code_version
 from features.store.plan import BatchLimits, read_plan, waves
 from features.store.rows import table_of
 from pipelines.options import decode_config
-from pipelines.reading import feature_keys, inputs_of
+from pipelines.reading import check_shots_of, feature_keys, inputs_of, scores_shots
 from pipelines.sources import check_sources, list_sources
 from pipelines.waves import Summary, Wave
 
@@ -180,9 +180,15 @@ def _plan_level(config: ExtractConfig, store: Store, level: Sequence[str], run_i
 
 
 def plan_score(config: RunConfig, store: Store, ref: ModelRef, run_id: str) -> Iterator[Wave]:
-    """Waves that a model owes: whole batches that have its features, and no scores of its own yet."""
+    """Waves that a model owes: whole batches that have its features, and no scores of its own yet.
+
+    Raises:
+        ConfigError: It scores shots, and media with video have none.
+    """
     needs = [f"coverage/{key}" for key in feature_keys(store, ref)]
     batch_ids = pending_batches(store, ref.table, needs=needs)
+    if scores_shots(store, ref):
+        check_shots_of(store, batch_ids)
     for wave in waves(batch_ids, config.wave_size):
         yield Wave(store.root, "score", wave, run_id, (ref.key,))
 

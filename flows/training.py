@@ -38,6 +38,7 @@ def table_versions(store: Store, recipe: Recipe) -> dict[str, int]:
     names = [f"labels/{recipe.labels}"]
     for feature in recipe.features:
         names += [f"features/{feature.name}", f"coverage/{feature.name}"]
+    names += ["shots@1"] if recipe.segmentation == "shots" else []
     return {name: store.load(name).version() for name in names if store.has(name)}
 
 
@@ -118,6 +119,7 @@ def read_examples(store: Store, recipe: Recipe) -> tuple[Examples, list[dict[str
         transcripts_sources=best_sources(tables.transcripts),
         splits=splits,
         transcripts=tables.transcripts,
+        shots=tables.shots,
     )
     return examples, [{"group_id": groups[m], "media_id": m, "split": splits[m]} for m in sorted(groups)]
 

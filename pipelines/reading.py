@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from features.fusion.segments import check_shots
 from features.schema import BATCH_ID
 from features.store.models import model_folder
 from features.store.read import read_committed, read_table
@@ -36,6 +37,7 @@ class BatchTables(NamedTuple):
     media: pa.Table
     features: dict[str, pa.Table]
     transcripts: pa.Table
+    shots: pa.Table
 
 
 def extract_stage(spec: FeatureSpec) -> str:
@@ -97,7 +99,25 @@ def read_tables(
         media.drop_columns([BATCH_ID]),
         {key: table.drop_columns([BATCH_ID]) for key, table in features.items()},
         _best_rows(transcripts_of(store, batch_ids, versions).drop_columns([BATCH_ID])),
+        read_table(store, "shots@1", batch_ids=batch_ids, versions=versions).drop_columns([BATCH_ID]),
     )
+
+
+def scores_shots(store: Store, ref: ModelRef) -> bool:
+    """Whether a model scores shot by shot."""
+    from features.fusion.checkpoint import load_model
+
+    return load_model(model_folder(store, ref)).recipe.score_segmentation == "shots"
+
+
+def check_shots_of(store: Store, batch_ids: Sequence[str]) -> None:
+    """Refuse batches in which media with video have no shots.
+
+    Raises:
+        ConfigError: There are such media.
+    """
+    media = read_table(store, "media", batch_ids=batch_ids, columns=["media_id", "has_video"])
+    check_shots(media, read_table(store, "shots@1", batch_ids=batch_ids, columns=["media_id"]))
 
 
 def _best_rows(transcripts: pa.Table) -> pa.Table:

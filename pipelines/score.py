@@ -13,7 +13,15 @@ from features.fusion.checkpoint import LoadedModel, load_model
 from features.fusion.scoring import score_segments
 from features.store import Commit, FileRecord, Store, write_file
 from features.store.models import ModelRef, find_model, model_folder
-from pipelines.reading import BatchTables, best_sources, feature_keys, read_tables, score_stage, transcript_tables
+from pipelines.reading import (
+    BatchTables,
+    best_sources,
+    feature_keys,
+    read_tables,
+    score_stage,
+    scores_shots,
+    transcript_tables,
+)
 from pipelines.sinks import CommitWave, Heartbeat, commit_tables
 from pipelines.waves import Summary, Wave, summarise
 
@@ -59,6 +67,7 @@ class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type:
                 features=given.features,
                 transcripts_sources=best_sources(given.transcripts),
                 transcripts=given.transcripts,
+                shots=given.shots,
             )
             beat.done(given.media.num_rows)
             yield BatchScores(given.batch_id, rows)
@@ -84,10 +93,11 @@ def build(root: beam.PCollection[str], ref: ModelRef, wave: Wave) -> beam.PColle
 def lineage_of(store: Store, ref: ModelRef, wave: Wave) -> Lineage:
     """What the scores say of their making; their inputs are read at the versions that stand here."""
     features = [f"features/{key}" for key in feature_keys(store, ref)]
+    shots = ["shots@1"] if scores_shots(store, ref) else []
     return wave.lineage(
         score_stage(ref),
         fingerprint=load_model(model_folder(store, ref)).fingerprint,
-        inputs=store.versions(["media", *features, *transcript_tables(store)]),
+        inputs=store.versions(["media", *features, *transcript_tables(store), *shots]),
     )
 
 

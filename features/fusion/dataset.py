@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from features.errors import ConfigError
 from features.fusion.alignment import pool_by_overlap, width_of
-from features.fusion.segments import parse_segmentation, segments_of
+from features.fusion.segments import check_shots, parse_segmentation, segments_of
 from features.fusion.splits import check_side, groups_of, near_duplicates_of, strays_of
 from features.fusion.targets import UNKNOWN, classes_of, targets_of, task_labels
 
@@ -132,6 +132,7 @@ def build_examples(
     transcripts_sources: Mapping[str, str],
     splits: Mapping[str, str],
     transcripts: pa.Table | None = None,
+    shots: pa.Table | None = None,
 ) -> Examples:
     """Align labels and features under a recipe.
 
@@ -148,15 +149,19 @@ def build_examples(
         transcripts_sources: Source of the best text by media: `subtitle`, `sidecar`, `asr:<name>`.
         splits: Split by media (`assign_splits`).
         transcripts: Rows of the best text, for a recipe that learns from `utterances`.
+        shots: Rows of `shots@1`, for a recipe that learns from `shots`.
 
     Raises:
-        ConfigError: A feature of the recipe was not given.
+        ConfigError: A feature of the recipe was not given, or labelled media with video have no shots.
         ModelError: There are no labels for the task, a label is of no class, or a group stands on two sides.
     """
     labels = task_labels(recipe, labels)
     classes = classes_of(recipe, labels)
-    segments = segments_of(recipe.segmentation, media, labels, transcripts)
-    exact = parse_segmentation(recipe.segmentation).kind == "labels"
+    kind = parse_segmentation(recipe.segmentation).kind
+    if kind == "shots" and shots is not None:
+        check_shots(media.filter(pc.is_in(media["media_id"], labels["media_id"].combine_chunks())), shots)
+    segments = segments_of(recipe.segmentation, media, labels, transcripts, shots)
+    exact = kind == "labels"
     targets, weights = targets_of(segments, media, labels, classes, exact)
     statuses = {feature.name: _statuses(coverage.get(feature.name)) for feature in recipe.features}
     found = {key: _found(rows, statuses[key]) for key, rows in features.items() if key in statuses}

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from features.fusion.dataset import Inputs, align
 from features.fusion.model import predict_probabilities
-from features.fusion.segments import segments_of
+from features.fusion.segments import check_shots, parse_segmentation, segments_of
 from features.schema import data_schema_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def score_segments(
     transcripts_sources: Mapping[str, str],
     transcripts: pa.Table | None = None,
     labels: pa.Table | None = None,
+    shots: pa.Table | None = None,
     segmentation: str | None = None,
 ) -> pa.Table:
     """Score segments of media.
@@ -44,17 +45,21 @@ def score_segments(
         transcripts_sources: Source of the best text by media; recognised text is masked where the recipe masks it.
         transcripts: Rows of the best text, for the segmentation `utterances`.
         labels: Rows of the label set, for the segmentation `labels:<set>`.
+        shots: Rows of `shots@1`, for the segmentation `shots`.
         segmentation: By default the recipe's `score_segmentation`.
 
     Returns:
         Rows with the columns of `scores/<model>`, in order of `media`, then of time.
 
     Raises:
-        ConfigError: A feature of the model was not given, or the segmentation is wrong.
+        ConfigError: A feature of the model was not given, the segmentation is wrong, or media with video have no shots.
         ModelError: A feature's vectors do not have the width that the model learned from.
     """
     allowed = media.filter(pc.fill_null(pc.not_equal(media["consent"], "refused"), True))
-    segments = segments_of(segmentation or model.recipe.score_segmentation, allowed, labels, transcripts)
+    segmentation = segmentation or model.recipe.score_segmentation
+    if parse_segmentation(segmentation).kind == "shots" and shots is not None:
+        check_shots(allowed, shots)
+    segments = segments_of(segmentation, allowed, labels, transcripts, shots)
     inputs = align(model.recipe, segments, features, transcripts_sources, model.widths)
     probabilities = predict_probabilities(model.models, inputs, model.prior)
     predicted = probabilities.argmax(axis=1)

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.errors import ConfigError
 
@@ -21,9 +22,12 @@ _UNIT_US = {"ms": 1_000, "s": 1_000_000}
 class Segmentation(NamedTuple):
     """A named way to cut media into segments; `window_us` and `label_set` are filled for their kinds only."""
 
-    kind: Literal["whole", "window", "utterances", "labels"]
+    kind: Literal["whole", "window", "utterances", "shots", "labels"]
     window_us: int = 0
     label_set: str = ""
+
+
+_PLAIN = {one.kind: one for one in (Segmentation("whole"), Segmentation("utterances"), Segmentation("shots"))}
 
 
 class SegmentKey(NamedTuple):
@@ -35,16 +39,14 @@ class SegmentKey(NamedTuple):
 
 
 def parse_segmentation(text: str) -> Segmentation:
-    """Read `whole`, `window:10s` (or `2.5s`, `500ms`), `utterances` or `labels:<set>`.
+    """Read `whole`, `window:10s` (or `2.5s`, `500ms`), `utterances`, `shots` or `labels:<set>`.
 
     Raises:
         ConfigError: The text is none of these.
     """
     kind, _, argument = text.partition(":")
-    if text == "whole":
-        return Segmentation("whole")
-    if text == "utterances":
-        return Segmentation("utterances")
+    if text in _PLAIN:
+        return _PLAIN[text]
     if kind == "labels" and _LABELS.fullmatch(argument):
         return Segmentation("labels", label_set=argument)
     window = _WINDOW.fullmatch(argument) if kind == "window" else None
@@ -52,12 +54,17 @@ def parse_segmentation(text: str) -> Segmentation:
         window_us = round(float(window[1]) * _UNIT_US[window[2]])
         if window_us > 0:
             return Segmentation("window", window_us=window_us)
-    message = f"there is no segmentation {text!r}; write whole, utterances, window:10s (or 500ms), or labels:<set>"
+    message = f"there is no segmentation {text!r}; write whole, utterances, shots, window:10s (or 500ms)"
+    message += ", or labels:<set>"
     raise ConfigError(message)
 
 
 def segments_of(
-    segmentation: str, media: pa.Table, labels: pa.Table | None = None, transcripts: pa.Table | None = None
+    segmentation: str,
+    media: pa.Table,
+    labels: pa.Table | None = None,
+    transcripts: pa.Table | None = None,
+    shots: pa.Table | None = None,
 ) -> pa.Table:
     """Segments of media under a segmentation.
 
@@ -68,6 +75,7 @@ def segments_of(
         media: Rows of `media`.
         labels: Rows of the label set; needed for `labels:<set>`. A label without a span is for the whole media.
         transcripts: Rows of the best text; needed for `utterances`.
+        shots: Rows of `shots@1`; needed for `shots`. Whether they are all there, `check_shots` tells.
 
     Returns:
         Columns of `SEGMENTS`, each segment once, in order of `media`, then of time.
@@ -81,7 +89,29 @@ def segments_of(
         return _table(_spans(segmentation, "labels", labels, durations), durations)
     if kind == "utterances":
         return _table(_spans(segmentation, "transcripts", transcripts, durations), durations)
+    if kind == "shots":
+        return _table(_spans(segmentation, "shots@1", shots, durations), durations)
     return _windows(durations, window_us if kind == "window" else None)
+
+
+def check_shots(media: pa.Table, shots: pa.Table) -> None:
+    """Refuse media with video whose shots nobody looked for: to pass over them would be silent.
+
+    Args:
+        media: Columns media_id and has_video.
+        shots: Rows of `shots@1`, of these media or more.
+
+    Raises:
+        ConfigError: A media has video, and no shots.
+    """
+    videos = media.filter(pc.fill_null(media["has_video"], False))["media_id"]
+    missing = videos.filter(pc.invert(pc.is_in(videos, shots["media_id"].combine_chunks())))
+    if len(missing):
+        message = (
+            f"{len(missing)} of {len(videos)} media with video have no shots (such as {missing[0]}), so they cannot be "
+            "cut into shots; ingest the files into a new store with --shots, or use window:10s"
+        )
+        raise ConfigError(message)
 
 
 def durations_of(media: pa.Table) -> dict[str, int | None]:

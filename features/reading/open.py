@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import ConfigError, StoreError
-from features.fusion.segments import SEGMENTS, parse_segmentation, segments_of
+from features.fusion.segments import SEGMENTS, check_shots, parse_segmentation, segments_of
 from features.fusion.settings import nearest
 from features.reading.columns import FeatureColumn, Pool, feature_columns, find_keys
 from features.reading.snapshot import AsOf, Snapshot, take_snapshot
 from features.reading.text import best_text_of, text_tables
-from features.schema import MEDIA
+from features.schema import MEDIA, schema_of
 from features.store.index import media_index
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def open_features(
     as_of: AsOf = None,
     num_threads: int | None = None,
 ) -> FeatureReader:
-    """Open features for reading, aligned with segments. No row is read yet.
+    """Open features for reading, aligned with segments. No row is read yet, but for `shots` which media have some.
 
     The versions and files of all tables are looked up once, here: what others commit later does not show. A batch
     shows whole or not at all, and of it only media that `media` lists.
@@ -54,7 +54,7 @@ def open_features(
     Args:
         store: The store.
         names: Features: `<name>` for its newest version, or `<name>@<version>`.
-        segmentation: `whole`, `window:10s` (or `500ms`), `utterances`, `labels:<set>`.
+        segmentation: `whole`, `window:10s` (or `500ms`), `utterances`, `shots`, `labels:<set>`.
         pool: How rows that overlap a segment become its vector: `mean`, `max`, `std`, `last`, or `Padded(max_len)` for
             the sequence of them; one for all, or by name.
         columns: Columns to give, of those of `schema`; all of them by default. What is not wanted is not read.
@@ -64,7 +64,8 @@ def open_features(
         num_threads: Batches that are read at once; as many as there are cores, at most 4, by default.
 
     Raises:
-        ConfigError: A feature, a column, a batch, a way to pool or a segmentation is unknown.
+        ConfigError: A feature, a column, a batch, a way to pool or a segmentation is unknown; or media with video
+            have no shots, for `shots`.
         StoreError: A log cannot be read, or no longer reaches back to `as_of`.
     """
     kind = parse_segmentation(segmentation)
@@ -72,6 +73,7 @@ def open_features(
     tables = [table for key in keys.values() for table in (f"coverage/{key}", f"features/{key}")]
     tables += text_tables(store) if kind.kind == "utterances" else []
     tables += [f"labels/{kind.label_set}"] if kind.kind == "labels" else []
+    tables += ["shots@1"] if kind.kind == "shots" else []
     snapshot = take_snapshot(store, [*tables, "media"], as_of)
     if kind.kind == "labels" and tables[-1] not in snapshot.versions:
         message = f"the store has no label set {kind.label_set!r}; load one with: triptych label {kind.label_set} FILE"
@@ -79,6 +81,8 @@ def open_features(
     features = feature_columns(keys, pool, snapshot)
     schema = _schema(features, media_columns, columns)
     wanted = _batches(snapshot, batch_ids)
+    if kind.kind == "shots":
+        check_shots(_all_rows(snapshot, "media", wanted, "has_video"), _all_rows(snapshot, "shots@1", wanted))
     threads = num_threads or min(_MOST_THREADS, os.cpu_count() or 1)
     return FeatureReader(snapshot, features, segmentation, schema, wanted, tuple(media_columns), threads)
 
@@ -190,12 +194,14 @@ class FeatureReader:
 
     def _segments(self, batch_id: str, media: pa.Table, media_id: str | None) -> pa.Table:
         kind = parse_segmentation(self.segmentation)
-        labels = text = None
+        labels = text = shots = None
         if kind.kind == "labels":
             labels = self.snapshot.read(f"labels/{kind.label_set}", batch_id, _LABELS, media_id)
         if kind.kind == "utterances":
             text = best_text_of(self.snapshot, batch_id, media_id)
-        return segments_of(self.segmentation, media, labels, text)
+        if kind.kind == "shots":
+            shots = self.snapshot.read("shots@1", batch_id, SEGMENTS.names, media_id)
+        return segments_of(self.segmentation, media, labels, text, shots)
 
 
 _MEDIA_NEEDED = ("media_id", "duration_us")
@@ -228,6 +234,12 @@ def _batches(snapshot: Snapshot, batch_ids: Collection[str] | None) -> tuple[str
             message = f"batch {batch_id!r} is not whole, or not of this store; {hint}"
             raise ConfigError(message)
     return tuple(sorted(whole if batch_ids is None else set(batch_ids)))
+
+
+def _all_rows(snapshot: Snapshot, table: str, batch_ids: Iterable[str], *columns: str) -> pa.Table:
+    """Media ids, and maybe more, of all rows of batches."""
+    none = schema_of(table).empty_table().select(["media_id", *columns])
+    return pa.concat_tables([none, *(snapshot.read(table, one, none.column_names) for one in batch_ids)])
 
 
 def _ahead(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.fusion.checkpoint import load_model
-from features.predict import predict, read_given
+from features.predict import options_of, predict, read_given
 from features.store import Store
 from features.store.models import find_model, model_folder
 from flows.cli import EXIT_DONE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(call: Call) -> int:
     """Predict one media without a store."""
     model = _model(call)
-    given = read_given([Path(name) for name in call.arguments.files])
+    given = read_given([Path(name) for name in call.arguments.files], options_of(model))
     rows = predict(model, given, device=call.arguments.device, on_progress=say).to_pylist()
     for row in rows:
         row["probabilities"] = dict(zip(model.classes, row["probabilities"] or (), strict=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from features.schema import BATCH_ID
+from features.schema import BASE_TABLES, BATCH_ID, OPTIONAL_TABLES
 from features.store import Store, read_table
 from flows.cli import EXIT_DONE
 from flows.console import out, out_json, table, time_text
@@ -62,7 +62,7 @@ def _columns(store: Store, name: str) -> list[str]:
 
 
 def _events(store: Store, media: Row) -> list[Row]:
-    families = ("frames", "audio", "transcripts", "features/", "labels/", "scores/")
+    families = (*BASE_TABLES, *OPTIONAL_TABLES, "features/", "labels/", "scores/")
     names = [name for name in store.tables() if name.startswith(families)]
     events = [_event(row) for row in _of_media(store, media, names)]
     return sorted(events, key=lambda event: (event["start_us"], event["end_us"], event["table"]))
@@ -81,6 +81,10 @@ def _what(row: Row) -> str:
         return f"picture {row['width']}x{row['height']}"
     if row["table"] == "audio":
         return f"sound, {row['sample_rate_hz']} Hz"
+    if row["table"] == "shots@1":
+        return f"shot, begins with a {row['begins']}" if row["begins"] != "start" else "shot, the first"
+    if row["table"] == "motion@1":
+        return f"motion {row['mean']:.3g} heights a second, camera {row['camera']:.3g}"
     if "text" in row:
         return f"[{row['source']}] {row['text']}"[:_TEXT_WIDTH]
     if "prediction" in row:

@@ -39,6 +39,7 @@ class Archive:
     labels: pa.Table
     sources: dict[str, str]
     splits: dict[str, str]
+    shots: pa.Table | None = None
 
     def examples(self, **changes: Any) -> Examples:
         archive = replace(self, **changes)
@@ -50,6 +51,7 @@ class Archive:
             labels=archive.labels,
             transcripts_sources=archive.sources,
             splits=archive.splits,
+            shots=archive.shots,
         )
 
     def specs(self) -> dict[str, str]:

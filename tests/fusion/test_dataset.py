@@ -11,6 +11,7 @@ import pytest
 from features.errors import ConfigError, ModelError
 from features.fusion.recipe import Task
 from features.fusion.targets import media_classes
+from features.schema import data_schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,6 +150,20 @@ def test_windows_take_the_class_that_overlaps_most(archive: Archive) -> None:
     examples = archive.examples(recipe=recipe)
     assert len(examples) == 120
     assert np.array_equal(examples.targets[::2], examples.targets[1::2])
+
+
+def test_shots_are_learned_from_where_labelled_media_have_them(archive: Archive) -> None:
+    ids = archive.media["media_id"].to_pylist()
+    archive = replace(archive, recipe=replace(archive.recipe, segmentation="shots"))
+    for media_id in ids:
+        archive = replace(archive, media=changed(archive.media, media_id, {"has_video": True}))
+    rows = [{"media_id": name, "start_us": at, "end_us": at + 2_000_000} for name in ids for at in (0, 2_000_000)]
+    shots = pa.Table.from_pylist(rows, schema=data_schema_of("shots@1"))
+    assert len(archive.examples(shots=shots)) == 2 * len(ids)
+    with pytest.raises(ConfigError, match="1 of 60 media with video have no shots"):
+        archive.examples(shots=shots.slice(2))
+    unlabelled = archive.labels.filter(pc.not_equal(archive.labels["media_id"], ids[0]))
+    assert len(archive.examples(shots=shots.slice(2), labels=unlabelled)) == 2 * len(ids) - 2
 
 
 def test_a_planted_leak_is_caught(make_archive: Callable[..., Archive]) -> None:

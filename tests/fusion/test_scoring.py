@@ -12,7 +12,7 @@ from features.errors import ConfigError, ModelError
 from features.fusion.checkpoint import LoadedModel, load_model, save_model
 from features.fusion.compare import compare
 from features.fusion.scoring import score_segments
-from features.schema import check_rows
+from features.schema import check_rows, data_schema_of
 
 if TYPE_CHECKING:
     from tests.fusion.conftest import Archive
@@ -128,3 +128,18 @@ def test_wrong_input_is_told(model: LoadedModel, archive: Archive) -> None:
         score(model, archive, segmentation="utterances")
     with pytest.raises(ModelError, match=r"\[8\] numbers, 12 were expected"):
         score(model, archive, features={**archive.features, "pictures@1": archive.features["sounds@1"]})
+
+
+def test_shots_are_scored_one_by_one(model: LoadedModel, archive: Archive) -> None:
+    first = archive.media["media_id"][0].as_py()
+    spans = [(0, 1_500_000), (1_500_000, 4_000_000)]
+    rows = [{"media_id": first, "start_us": start, "end_us": end, "begins": "cut"} for start, end in spans]
+    shots = pa.Table.from_pylist(rows, schema=data_schema_of("shots@1"))
+    scores = score(model, archive, segmentation="shots", shots=shots)
+    assert list(zip(scores["start_us"].to_pylist(), scores["end_us"].to_pylist(), strict=True)) == spans
+    seen = [{**row, "has_video": True} for row in archive.media.slice(0, 2).to_pylist()]
+    video = pa.Table.from_pylist(seen, schema=archive.media.schema)
+    with pytest.raises(ConfigError, match="1 of 2 media with video have no shots"):
+        score(model, archive, segmentation="shots", shots=shots, media=video)
+    with pytest.raises(ConfigError, match="needs the rows of shots@1"):
+        score(model, archive, segmentation="shots")

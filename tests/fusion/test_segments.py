@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
 import pytest
 
 from features.errors import ConfigError
-from features.fusion.segments import SEGMENTS, keys_of, parse_segmentation, segments_of
+from features.fusion.segments import SEGMENTS, check_shots, keys_of, parse_segmentation, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,22 @@ def test_utterances(media: pa.Table, make_table: Callable[..., pa.Table]) -> Non
     ]
 
 
-@pytest.mark.parametrize("text", ["utterances", "labels:mood"])
+def test_shots(media: pa.Table, make_table: Callable[..., pa.Table]) -> None:
+    rows = [{"media_id": "a", "start_us": 4, "end_us": 9}, {"media_id": "a", "start_us": 0, "end_us": 4}]
+    shots = make_table("shots@1", rows)
+    assert keys_of(segments_of("shots", media, shots=shots)) == [("a", 0, 4), ("a", 4, 9)]
+
+
+def test_media_with_video_and_no_shots_are_refused(make_table: Callable[..., pa.Table]) -> None:
+    shots = make_table("shots@1", [{"media_id": "a", "start_us": 0, "end_us": 4}])
+    media = make_table("media", [{"media_id": name, "has_video": name != "sound"} for name in ("a", "b", "sound")])
+    with pytest.raises(ConfigError, match=r"1 of 2 media with video have no shots \(such as b\).* --shots"):
+        check_shots(media, shots)
+    check_shots(media.filter(pc.not_equal(media["media_id"], "b")), shots)
+    check_shots(media.slice(2), shots.slice(0, 0))
+
+
+@pytest.mark.parametrize("text", ["utterances", "shots", "labels:mood"])
 def test_a_missing_table_is_named(media: pa.Table, text: str) -> None:
     with pytest.raises(ConfigError, match=f"{text!r} needs the rows"):
         segments_of(text, media)
