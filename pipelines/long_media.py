@@ -250,4 +250,5 @@ def _joined(
     facts = [one for _, one in known]
     has_shots = bool(facts) and facts[0].shots is not None
     shots = joined_shots(facts, max(one.end_us for one in facts)) if has_shots else None
-    return replace(whole, info=info, facts=None), shots
+    lost = [one for part in pictures if part.outcome for one in part.outcome.missed]
+    return replace(whole, info=info, facts=None, missed=(*whole.missed, *lost[:1])), shots  # one letter a track

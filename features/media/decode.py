@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import av
 import av.error
 
 from features.errors import MissingStreamError
 from features.media.complete import Losses, check_complete
-from features.media.gops import VideoDecoder
+from features.media.damage import lost_pictures, lost_sound
+from features.media.gops import VideoDecoder, VideoTaker
 from features.media.observers import Observers
 from features.media.options import DEFAULT_OPTIONS, DecodeOptions
 from features.media.pictures import PictureSampler
@@ -30,7 +31,7 @@ from features.media.sink import Collected, Sink
 from features.media.sound_collector import SoundCollector
 from features.media.text import TextCollector, merge_texts, unread_texts
 from features.media.timeline import DecodingClock, Timeline
-from features.records import DecodedMedia, MediaInfo, Utterance
+from features.records import DecodedMedia, MediaInfo, Missed, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,16 +102,6 @@ def with_text(decoded: DecodedMedia, utterances: Sequence[Utterance]) -> Decoded
         language=decoded.info.language or next(languages, None),
     )
     return replace(decoded, info=info, utterances=tuple(merged))
-
-
-class VideoTaker(Protocol):
-    """Takes the packets of the video."""
-
-    def add(self, packet: av.Packet) -> None:
-        """Take the next packet."""
-
-    def finish(self) -> None:
-        """There are no more."""
 
 
 class Decoding:
@@ -193,8 +184,17 @@ class Decoding:
             quality=media_quality(pictures.meter if pictures else None, sound.meter if sound else None),
         )
         missed += unread_texts(self._container.streams, self._texts.keys(), name)
+        missed += self._lost(info.has_audio)
         shots = self._observers.shots if self._wants_shots else None
         return DecodedMedia(info, utterances=utterances, missed=missed, shots=shots, motions=self._observers.motions)
+
+    def _lost(self, has_audio: bool) -> tuple[Missed, ...]:
+        """Damaged pictures, and sound that cannot be decoded."""
+        name, pictures = self._container.name, self._pictures
+        told = lost_sound(self._container.streams, has_audio, name)
+        if pictures is not None and pictures.has_pictures and self._selection.video is not None:
+            told += lost_pictures(pictures.damage, self._selection.video, self.errors, name)
+        return told
 
     def _ends(self) -> list[int]:
         """Where the pictures and the sound end."""

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     import av
 
-    from features.media.decode import VideoTaker
+    from features.media.gops import VideoTaker
     from features.media.options import DecodeOptions
     from features.media.pictures import PictureSampler
     from features.media.sink import Sink
-    from features.records import AudioChunk, DecodedMedia, Frame
+    from features.records import AudioChunk, DecodedMedia, Frame, Missed
 
 _PRE_ROLL_US = 2 * MICROSECONDS
 _PRE_ROLL_OF_SHOTS_US = 10 * MICROSECONDS
@@ -152,6 +152,9 @@ class _Span(Decoding):
         if self.window.from_middle:
             self._observers = Observers(video, shots=options.shots, motion=options.motion, is_start=False)
         return sampler_of(video, origin_us, options, sink, self._observers, self.window)
+
+    def _lost(self, has_audio: bool) -> tuple[Missed, ...]:
+        return super()._lost(True)  # the sound is another part's
 
     def facts(self, decoded: DecodedMedia) -> PartFacts:
         """What the span contributes to the whole, after `finish`."""

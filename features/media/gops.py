@@ -8,7 +8,7 @@ each with a sound time, or what comes out is not what was expected, everything i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import av
 import av.error
@@ -41,6 +41,16 @@ class _Unexpected(Exception):
     """What came out of the decoder is not what the packets promised."""
 
 
+class VideoTaker(Protocol):
+    """Takes the packets of the video."""
+
+    def add(self, packet: av.Packet) -> None:
+        """Take the next packet."""
+
+    def finish(self) -> None:
+        """There are no more."""
+
+
 class VideoDecoder:
     """Decodes a video for a sampler.
 
@@ -70,6 +80,7 @@ class VideoDecoder:
         self._clock = clock
         self._errors = errors
         self._on_kept = on_kept
+        self._damage = pictures.damage
         self._marks_keys = marks_keys
         if marks_keys:
             stream.codec_context.copy_opaque = True
@@ -214,7 +225,7 @@ class VideoDecoder:
             wanted = None if frame.pts is None else planned.get(frame.pts)
             shape = (frame.width, frame.height, frame.format.name, self._stream.codec_context.sample_aspect_ratio)
             self._shape = self._shape or shape
-            if frame.interlaced_frame or shape != self._shape:
+            if frame.interlaced_frame or frame.is_corrupt or shape != self._shape:
                 raise _Unexpected
             if wanted is None:
                 continue
@@ -249,12 +260,13 @@ class VideoDecoder:
                     self._clock.set_time(frame)
                 if frame.interlaced_frame:  # it needs its neighbours
                     self._coding = None
-                if self._pictures.add(frame):
+                if self._pictures.add(frame, is_damaged=self._damage.judge(frame)):
                     self._on_kept()
         except MemoryError:
             raise
         except (av.error.FFmpegError, ValueError) as error:
             self._errors.append(reason_of(error))
+            self._damage.lost()
 
     def _decoded(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         frames: list[av.VideoFrame] = self._stream.decode(packet)

@@ -11,6 +11,7 @@ import numpy as np
 from features.errors import DecodeError
 from features.identity import MICROSECONDS
 from features.media.convert import FrameConverter, turn_of
+from features.media.damage import Damage
 from features.media.probe import StreamClock
 from features.media.quality import PictureMeter
 from features.media.sampling import Candidate, ShotPicker, is_wanted
@@ -136,6 +137,8 @@ class PictureSampler:
         detector = observers.detector if observers else None
         self._spans = Spans(keep or self._frames.append, detector)
         self._picker = ShotPicker(detector, self._keep) if detector and sampling == "shots" else None
+        self._is_damaged = False
+        self.damage = Damage()
         self.meter = PictureMeter()
         self.end_us = 0
         self.width: int | None = None
@@ -163,8 +166,8 @@ class PictureSampler:
         """Whether a picture has been kept."""
         return self._spans.num_samples > 0
 
-    def add(self, frame: av.VideoFrame) -> bool:
-        """Take the next decoded frame.
+    def add(self, frame: av.VideoFrame, *, is_damaged: bool = False) -> bool:
+        """Take the next decoded frame; one that is damaged takes its time on screen, and is not used.
 
         Returns:
             Whether the frame before it was kept.
@@ -174,6 +177,9 @@ class PictureSampler:
         self._screen.show(frame.pts, frame.duration or 0)
         self._before = self._current if frame.interlaced_frame else None
         self._current, self._size = frame, self._look_at(frame)
+        self._is_damaged = is_damaged
+        if is_damaged:
+            self.damage.note(t_us)
         return kept
 
     def plan(self, ahead: Sequence[Shown], next_pts: int | None) -> list[Planned]:
@@ -233,7 +239,7 @@ class PictureSampler:
     def _leave(self, next_us: int, after: av.VideoFrame | None) -> bool:
         """Look at the frame on screen before it goes, and keep it if it is wanted; one that was planned is done."""
         t_us, frame = self._screen.t_us, self._current
-        if frame is None or t_us is None:
+        if frame is None or t_us is None or self._is_damaged:
             return False
         if self._observers is not None:
             self._observers.add(frame, t_us)

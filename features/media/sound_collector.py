@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import av
@@ -162,7 +163,8 @@ class SoundCollector:
     def _flush(self) -> None:
         if self._resampler is not None:
             resampler, self._resampler = self._resampler, None
-            self._write(resampler.resample(None))
+            with contextlib.suppress(av.error.FFmpegError):  # one that has failed before holds nothing more
+                self._write(resampler.resample(None))
 
     def _write(self, frames: list[av.AudioFrame | None]) -> None:
         for frame in frames:

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.skipif(
     shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None, reason="no ffmpeg on PATH"
 )
 
-# Two default videos, of which ffprobe lists both; a start that ffprobe of other versions gives another way.
-_NOT_COMPARED = {"nasa_13013.mp4", "video.webm"}
+# Two default videos, of which ffprobe lists both; a start that ffprobe of other versions gives another way; damage, in
+# which ffprobe lists the frames that a decoder makes up.
+_NOT_COMPARED = {"nasa_13013.mp4", "video.webm", "corrupted.mp4"}
 _NOT_MEDIA = {".csv", ".json", ".md"}
 # What ffmpeg has to be told to come to the same: a matrix for HD that states none, to deinterlace; or that its
 # picture is no measure: it tone-maps nothing, and begins to count anew where the size changes.
 _FILTERS = {
     "interlaced_crop.mp4": "bwdif=mode=send_frame,scale=in_color_matrix=bt709",
-    "corrupted.mp4": "scale=in_color_matrix=bt709",
     "rotated_hdr_video.mov": None,
     "vp90-2-05-resize.mp4": None,
 }
@@ -128,3 +128,13 @@ def test_generated_files(tmp_path: Path, name: str) -> None:
         pytest.skip("this ffmpeg has no such encoder")
     assert made.returncode == 0, made.stderr
     _check(path)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not MEDIA.is_dir(), reason=f"no {MEDIA}")
+def test_pictures_after_damage_are_left_out_and_told() -> None:
+    decoded = decode_media(MEDIA / "corrupted.mp4", ALL)
+    ours, theirs = [frame.t_us for frame in decoded.frames], _times_us(MEDIA / "corrupted.mp4")
+    assert ours == pytest.approx(theirs[: len(ours)], abs=1)
+    (lost,) = decoded.missed
+    assert f"{len(theirs) - len(ours)} frames were not used" in lost.message

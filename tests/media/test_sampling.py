@@ -172,18 +172,21 @@ def test_interlaced_pictures_have_their_neighbours(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_damage_ends_the_same_way(folder: Path, seed: int) -> None:
-    """Wanted pictures that cannot be decoded are looked for by decoding all, as it would have been."""
-    path = folder / f"damaged{seed}.mp4"
-    content = bytearray(
-        _write(path, "libx264", X264 | {"g": "30"}, [index * 100 for index in range(NUM_FRAMES)]).read_bytes()
-    )
+def test_what_damage_has_spoilt_is_left_out_and_told(folder: Path, seed: int) -> None:
+    """Every picture that is kept is that of the whole file, decoded in full or no more than needed."""
+    path = _write(folder / f"damaged{seed}.mp4", "libx264", X264 | {"g": "30"}, [i * 100 for i in range(NUM_FRAMES)])
+    right = {frame.t_us: frame.jpeg for frame in decode_media(path, replace(DecodeOptions(), sampling="all")).frames}
+    content = bytearray(path.read_bytes())
     rng, begin = np.random.default_rng(seed), content.index(b"mdat") + 1000
-    for place in rng.integers(begin, len(content) - 4000, 20):
-        content[place] ^= 0xFF
+    for place in rng.integers(begin, len(content) - 6000, 2):
+        content[place : place + 900] = bytes(900)
     path.write_bytes(bytes(content))
     fast, whole = decode_media(path), decode_media(path, whole=True)
-    assert [frame.t_us for frame in fast.frames] == [frame.t_us for frame in whole.frames]
+    for decoded in (fast, whole):
+        assert decoded.frames
+        assert [frame.t_us for frame in decoded.frames if frame.jpeg != right[frame.t_us]] == []
+    assert {frame.t_us for frame in whole.frames} <= {frame.t_us for frame in fast.frames}
+    assert [lost.error for lost in whole.missed] == ["DecodeError"]
 
 
 @pytest.mark.data
