@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from features.errors import ConfigError, StoreError
+from features.schema import OPTIONAL_TABLES
 from features.store import alignment
 from features.store.checks import (
     PLACE,
@@ -131,8 +132,10 @@ def verify_store(
     snapshot = Snapshot(store)
     _check_names(snapshot, tables)
     chosen = [table for table in snapshot.tables if table in tables or not tables]
-    verifier = _Verifier(snapshot, chosen, quick)
-    for batch_id in sorted({batch_id for table in chosen for batch_id in snapshot.batches(table)}):
+    owed = [table for table in OPTIONAL_TABLES if table in tables or not tables]  # also where the table is gone
+    verifier = _Verifier(snapshot, chosen, owed, quick)
+    listing = {*chosen, "media", "sources"}  # a chosen table may lack a batch
+    for batch_id in sorted({batch_id for table in listing for batch_id in snapshot.batches(table)}):
         verifier.check_batch(batch_id)
         if on_progress:
             on_progress(verifier.num_files)
@@ -149,7 +152,7 @@ def remedy_of(root: str, table: str) -> str:
 
 
 def _check_names(snapshot: Snapshot, tables: Collection[str]) -> None:
-    unknown = sorted(set(tables) - set(snapshot.tables))
+    unknown = sorted(set(tables) - {*snapshot.tables, *OPTIONAL_TABLES})
     if unknown:
         message = f"there is no table {unknown[0]!r} in {snapshot.store.root!r}; tables: {', '.join(snapshot.tables)}"
         raise ConfigError(message)
@@ -175,10 +178,11 @@ def _by_batch(table: str, handle: DeltaTable) -> dict[str, list[LiveFile]]:
 class _Verifier:
     """Goes through the batches and keeps count."""
 
-    def __init__(self, snapshot: Snapshot, tables: Sequence[str], quick: bool) -> None:
+    def __init__(self, snapshot: Snapshot, tables: Sequence[str], owed: Sequence[str], quick: bool) -> None:
         self._snapshot = snapshot
         self._store = snapshot.store
         self._tables = tables
+        self._owed = {*tables, *owed}
         self._quick = quick
         self._findings: list[Finding] = []
         self._seen = {table: Seen(key) for table, key in UNIQUE_IN_STORE.items()}
@@ -197,7 +201,7 @@ class _Verifier:
                 rows = self._rows(files)
                 if rows is not None:
                     sound[table] = rows
-        batch = alignment.Batch(self._snapshot, batch_id, self._tables, sound)
+        batch = alignment.Batch(self._snapshot, batch_id, self._owed, sound)
         for table, problem in batch.problems():
             self._add(LiveFile(table, batch_id, "", 0, None), problem)
         for doubt in batch.doubts(self._forgotten):

@@ -99,6 +99,15 @@ def test_what_is_lost_or_damaged_is_found_and_made_again(
     assert {table: rows for table, rows in after.items() if table != "runs"} == before
 
 
+def test_a_table_that_is_gone_is_made_again(store: Store) -> None:
+    before = read_table(store, "motion@1")
+    shutil.rmtree(store.table_path("motion@1"))
+    (finding, other) = verify_store(store, ["motion@1"]).findings
+    assert (finding.table, finding.kind, other.kind) == ("motion@1", "lost", "lost")
+    mend(store)
+    assert read_table(store, "motion@1") == before
+
+
 def test_rows_out_of_order_are_found(store: Store) -> None:
     own = media_named(store, "film.mp4")
     shot = {"media_id": own["media_id"], "begins": "cut"}
