@@ -7,23 +7,32 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from features.errors import ConfigError
+from features.fusion.checkpoint import load_model
+from features.fusion.segments import SEGMENTS
+from features.predict import options_of, predict, read_given
 from features.privacy.erasure import erase, plan_erasure, rows_of_forgotten
 from features.reading import open_features
 from features.schema import OPTIONAL_TABLES
 from features.store import Store, read_table
+from features.store.labels import load_labels
+from features.store.models import model_folder
 from features.store.read import read_committed
 from features.store.verify import verify_store
 from flows import stages
 from flows.cli import main
-from pipelines import ingest
+from flows.training import train_recipe
+from pipelines import ingest, score
+from pipelines.options import ScoreConfig
 from pipelines.runners import pipeline_options
 from tests.flows.repairing import mend
-from tests.media.generate import SECOND, Sound, tone, write_media
+from tests.media.generate import SECOND, Shown, Sound, tone, write_media
 from tests.media.scenes import film, write_film
-from tests.pipelines.running import config
+from tests.pipelines.running import config, extract_here, ingest_here
+from tests.privacy.conftest import RECIPE
 from tests.store.damage import file_of, flip, lose
 from tests.store.making import put
 
@@ -155,3 +164,42 @@ def test_show_tells_of_them(made: tuple[Store, Summary], capsys: pytest.CaptureF
         "shot, begins with a cut",
     ]
     assert any(event["what"].startswith("motion ") for event in events)
+
+
+def test_a_model_learns_from_shots_and_scores_each(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for number in range(8):
+        cut = [Shown(at * SECOND // 10, 40 if at < 10 else 200) for at in range(20)]
+        write_media(videos / f"v{number}.mp4", pictures=cut, sounds=[Sound(0, tone(2, hz=200 + 50 * number))])
+    lines = [f"v{number}.mp4,{('low', 'high')[number % 2]}" for number in range(8)]
+    (videos / "labels.csv").write_text("\n".join(["uri,class", *lines]))
+    (tmp_path / "moods.toml").write_text(RECIPE.replace('"labels:mood"', '"shots"').replace('"whole"', '"shots"'))
+    store, _ = ingest_here(tmp_path / "store", config([videos], shots=True))
+    extract_here(store, "mfcc")
+    load_labels(store, "mood", videos / "labels.csv", run_id="run")
+    ref = train_recipe(store, str(tmp_path / "moods.toml"), "run").ref
+    given = ScoreConfig(runner="in-process")
+    for wave in stages.plan_score(given, store, ref, "run"):
+        score.run(given, wave, pipeline_options(given))
+    scores = read_table(store, ref.table)
+    assert [scores[name].to_pylist() for name in SEGMENTS.names] == [
+        read_table(store, "shots@1")[name].to_pylist() for name in SEGMENTS.names
+    ]
+    assert scores.num_rows == 16
+
+    model = load_model(model_folder(store, ref))
+    one = read_given([videos / "v3.mp4"], options_of(model))
+    stored = scores.filter(pc.equal(scores["media_id"], one.media_id)).drop_columns(["batch_id"])
+    assert predict(model, one).to_pylist() == stored.to_pylist()
+    with pytest.raises(ConfigError, match=r"'v3.mp4' was read without them"):
+        predict(model, read_given([videos / "v3.mp4"]))
+
+    for batch_id in sorted(store.batches("media")):
+        lose(store, "shots@1", batch_id)
+        lose(store, ref.table, batch_id)
+    refused = r"8 of 8 media with video have no shots .* --shots"
+    with pytest.raises(ConfigError, match=refused):
+        list(stages.plan_score(given, store, ref, "run"))
+    with pytest.raises(ConfigError, match=refused):
+        train_recipe(store, str(tmp_path / "moods.toml"), "run")
