@@ -75,7 +75,9 @@ def another_value(kind: Any, default: Any) -> Any:
         return ("one", "two")
     if get_origin(kind) is Literal:
         return next(value for value in get_args(kind) if value != default)
-    return {int: lambda: default + 1, float: lambda: default + 0.5, str: lambda: f"{default}x"}[kind]()
+    if kind is bool:
+        return not default
+    return {int: lambda: default + 1, float: lambda: default + 0.5, str: lambda: f"1{default}"}[kind]()
 
 
 @pytest.mark.parametrize("name", CONFIGURED)
@@ -86,7 +88,9 @@ def test_every_option_is_a_flag(name: str) -> None:
     for option, (item, kind) in option_fields(command.config).items():
         values[option] = value = another_value(kind, item.default)
         each = [str(part) for part in (value if isinstance(value, tuple) else [value])]
-        if item.metadata["positional"]:
+        if kind is bool:
+            words.append("--" + option.replace("_", "-"))
+        elif item.metadata["positional"]:
             positional += each
         else:
             words += [word for part in each for word in ("--" + option.replace("_", "-"), part)]
@@ -107,7 +111,9 @@ def test_every_option_is_a_field_of_the_form(name: str) -> None:
     assert next(iter(form)) == "store"
     assert set(form) - {"store"} == {item.name for item in fields(config)}
     kinds = {parameter.annotation for parameter in form.values()}
-    assert all(kind in (str, int, float, list[str]) or get_origin(kind) is Literal for kind in kinds), "flat fields"
+    assert all(kind in (str, int, float, bool, list[str]) or get_origin(kind) is Literal for kind in kinds), (
+        "flat fields"
+    )
     defaults = {option: parameter.default for option, parameter in form.items() if option != "store"}
     assert config_from_mapping(config, json.loads(json.dumps(defaults))) == config()
     for option, (item, _) in option_fields(config).items():
