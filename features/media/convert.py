@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     Picture = npt.NDArray[np.uint8]
 
+_MOST_HELD_BYTES = 128 << 20
 _SANE_ASPECT = 8
 _HD_WIDTH = 1280
 _HD_HEIGHT = 577
@@ -80,6 +82,7 @@ class FrameConverter:
         self._coding: tuple[int, int, Fraction | None] | None = None
         self._square = (0, 0)
         self._reformatter = VideoReformatter()
+        self._held_bytes = 0
 
     def square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height with square pixels, before it is brought upright; ask before the next frame is decoded."""
@@ -108,8 +111,16 @@ class FrameConverter:
         Returns:
             BGR, uint8, shape [height, width, 3].
         """
+        self._let_go(frame)
         whole = deinterlaced(frame, before, after) if frame.interlaced_frame else frame
         return turn_of(frame).apply(self._bgr(whole, *size))
+
+    def _let_go(self, frame: av.VideoFrame) -> None:
+        """Free frames of before: PyAV's hold on to their side data, which holds on to them, and Python waits long."""
+        self._held_bytes += sum(plane.buffer_size for plane in frame.planes)
+        if self._held_bytes > _MOST_HELD_BYTES:
+            gc.collect()
+            self._held_bytes = 0
 
     def _aspect(self, coded: Fraction | None) -> Fraction | None:
         if not self._has_begun:
