@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.errors import AllMediaFailedError, ConfigError
+from features.errors import AllMediaFailedError, ConfigError, StoreError
 from features.extractors.registry import default_extractors, get_extractor, ordered
 from features.fusion.recipe import load_recipe
 from features.store import (
@@ -202,7 +203,17 @@ def wave_label(stage: str, number: int, wave: Wave) -> str:
 def record_run(
     store: Store, run_id: str, command: str, stage: str, started_at: datetime, summary: Summary, status: str = "done"
 ) -> None:
-    """Add a row to `runs`; a run may do a stage in several goes, told apart by their start."""
+    """Add a row to `runs`; a run may do a stage in several goes, told apart by their start.
+
+    Where it failed, the row is not worth another error: a disk that is full takes none, and that has been told.
+    """
+    with suppress(*((StoreError,) if status == "failed" else ())):
+        _add_run(store, run_id, command, stage, started_at, summary, status)
+
+
+def _add_run(
+    store: Store, run_id: str, command: str, stage: str, started_at: datetime, summary: Summary, status: str
+) -> None:
     now = datetime.now(UTC)
     row = {
         "run_id": run_id,

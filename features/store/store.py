@@ -166,7 +166,7 @@ class Store:
 
     def _make(self, table: str, spec: FeatureSpec | None) -> None:
         from deltalake import DeltaTable
-        from deltalake.exceptions import CommitFailedError
+        from deltalake.exceptions import CommitFailedError, DeltaError
 
         configuration: dict[str, str | None] = {"delta.checkpointInterval": _CHECKPOINT_INTERVAL}
         if spec is not None:
@@ -183,7 +183,7 @@ class Store:
         except CommitFailedError:
             if not self.has(table):  # else a rival has made it since
                 raise
-        except OSError as error:
+        except (DeltaError, OSError) as error:
             reason = reason_of(error)
             message = f"cannot make table {table!r} in {self.root!r} ({reason}); free space or rights, then run again"
             raise StoreError(message) from error
