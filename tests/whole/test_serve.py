@@ -101,7 +101,7 @@ def test_a_run_started_through_the_api_completes(shell: Shell, demo: str) -> Non
         assert [schedule["schedule"]["cron"] for schedule in deployment["schedules"]] == ["30 1 * * *"]
         properties = deployment["parameter_openapi_schema"]["properties"]
         kinds = {name: field.get("type") for name, field in properties.items()}
-        assert {"string", "integer", "number", "array"} >= set(kinds.values())
+        assert {"string", "integer", "number", "boolean", "array"} >= set(kinds.values())
         assert properties["runner"]["enum"] == ["in-process", "multi"]
         body = {"state": {"type": "SCHEDULED"}, "parameters": {"limit": 1}}
         run = _call(f"{api}/deployments/{deployment['id']}/create_flow_run", body)
