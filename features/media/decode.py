@@ -183,18 +183,21 @@ class Decoding:
             language=language_of(self._selection),
             quality=media_quality(pictures.meter if pictures else None, sound.meter if sound else None),
         )
-        missed += unread_texts(self._container.streams, self._texts.keys(), name)
         missed += self._lost(info.has_audio)
         shots = self._observers.shots if self._wants_shots else None
         return DecodedMedia(info, utterances=utterances, missed=missed, shots=shots, motions=self._observers.motions)
 
     def _lost(self, has_audio: bool) -> tuple[Missed, ...]:
-        """Damaged pictures, and sound that cannot be decoded."""
-        name, pictures = self._container.name, self._pictures
-        told = lost_sound(self._container.streams, has_audio, name)
-        if pictures is not None and pictures.has_pictures and self._selection.video is not None:
-            told += lost_pictures(pictures.damage, self._selection.video, self.errors, name)
-        return told
+        """Text and sound that cannot be read, and damaged pictures."""
+        streams, name = self._container.streams, self._container.name
+        told = unread_texts(streams, self._texts.keys(), name) + lost_sound(streams, has_audio, name)
+        return told + self._lost_pictures()
+
+    def _lost_pictures(self) -> tuple[Missed, ...]:
+        video, pictures = self._selection.video, self._pictures
+        if video is None or pictures is None or not pictures.has_pictures:
+            return ()
+        return lost_pictures(pictures.damage, video, self.errors, self._container.name)
 
     def _ends(self) -> list[int]:
         """Where the pictures and the sound end."""

@@ -154,7 +154,8 @@ class _Span(Decoding):
         return sampler_of(video, origin_us, options, sink, self._observers, self.window)
 
     def _lost(self, has_audio: bool) -> tuple[Missed, ...]:
-        return super()._lost(True)  # the sound is another part's
+        del has_audio  # the sound and the text are another part's
+        return self._lost_pictures()
 
     def facts(self, decoded: DecodedMedia) -> PartFacts:
         """What the span contributes to the whole, after `finish`."""

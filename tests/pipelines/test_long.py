@@ -54,6 +54,7 @@ def test_shared_is_as_undivided(videos: Path, tmp_path: Path) -> None:
     whole, _ = ingest_here(tmp_path / "whole", config([videos], span_minutes=0, **OBSERVED))
     shared, _ = ingest_here(tmp_path / "shared", config([videos], span_minutes=1, **OBSERVED))
     assert rows(shared) == rows(whole)
+    assert read_table(shared, "failures").num_rows == read_table(whole, "failures").num_rows == 0
     assert all(rows(shared).values())
     assert len(shared.files("frames")) == 3, "of the clip, and of two spans"
     assert verify_store(shared).findings == ()
