@@ -142,11 +142,10 @@ class Outcomes:
         self.forgotten.append((source, media_id))
         self.result(source._replace(uri=tombstones.uri_hash(source.uri)), None, "forgotten")
 
-    def failed(self, source: Source, media_id: str | None, error: Exception, message: str) -> None:
+    def failed(self, source: Source, letter: Failure) -> None:
         """Note a dead letter."""
-        letter = Failure(STAGE, media_id, source.uri, type(error).__name__, message, source.attempt)
         self.failures.append(letter)
-        self.result(source, media_id, "failed")
+        self.result(source, letter.media_id, "failed")
 
     def missed(self, source: Source, media_id: str, outcome: Outcome) -> None:
         """Note what of a media cannot be used: tracks, and text files beside it."""
@@ -154,6 +153,14 @@ class Outcomes:
             self.failures.append(Failure(STAGE, media_id, f"{source.uri}#{part}", error, message))
         for path, error, message in outcome.bad_sidecars:
             self.failures.append(Failure(STAGE, media_id, path, error, message))
+
+
+def letter_of(source: Source, media_id: str | None, error: Exception) -> Failure:
+    """The dead letter of a source; what is no error of our tree is a surprise, and asks to be reported."""
+    kind, message = type(error).__name__, str(error)
+    if not isinstance(error, TriptychError):
+        message = f"{source.uri!r}: {message or kind}; report it with the file if it plays elsewhere"
+    return Failure(STAGE, media_id, source.uri, kind, message, source.attempt)
 
 
 def ingest_source(
@@ -182,12 +189,8 @@ def ingest_source(
         return
     except (StoreError, SandboxError):
         raise
-    except TriptychError as error:
-        outcomes.failed(source, media_id, error, str(error))
-        return
     except Exception as error:  # noqa: BLE001 - a surprise costs its media, never the batch
-        message = f"{source.uri!r}: {error or type(error).__name__}; report it with the file if it plays elsewhere"
-        outcomes.failed(source, media_id, error, message)
+        outcomes.failed(source, letter_of(source, media_id, error))
         return
     known.add(media_id)
     outcomes.done(source, media_id, None if decoded is None else decoded.outcome.info)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from features.errors import SandboxError, StoreError, TriptychError
+from features.errors import MediaError, SandboxError, StoreError
 from features.identity import fingerprint
 from features.media.complete import check_joined
 from features.media.options import DecodeOptions
@@ -25,7 +25,7 @@ from features.store.lineage import read_lineage
 from features.store.media import read_record
 from features.store.plan import Source
 from features.store.rows import shot_rows, table_of
-from pipelines.ingest_source import STAGE, Decoder, Outcomes, check_unchanged, spooled_tables, write_rows
+from pipelines.ingest_source import Decoder, Outcomes, check_unchanged, letter_of, spooled_tables, write_rows
 from pipelines.sinks import Failure, Heartbeat, file_records, write_failures
 
 if TYPE_CHECKING:
@@ -97,12 +97,8 @@ def decode_task(task: PartTask, store: Store, lineage: Lineage, limits: Limits) 
         return _decode_part(task, source, store, lineage, limits)
     except (StoreError, SandboxError):
         raise
-    except TriptychError as error:
-        kind, message = type(error).__name__, str(error)
     except Exception as error:  # noqa: BLE001 - a surprise costs its media, never the batch
-        kind = type(error).__name__
-        message = f"{source.uri!r}: {error or kind}; report it with the file if it plays elsewhere"
-    return PartDone(task, failure=Failure(STAGE, task.media_id, source.uri, kind, message, source.attempt))
+        return PartDone(task, failure=letter_of(source, task.media_id, error))
 
 
 def _decode_part(task: PartTask, source: Source, store: Store, lineage: Lineage, limits: Limits) -> PartDone:
@@ -200,12 +196,12 @@ class _Batch:
                 outcome, shots = _joined(source, rest, pictures, self._quality(pictures))
                 if shots is not None:
                     self._more.append(self._shots(rest.task, media_id, shots))
-        except TriptychError as error:
-            failed = Failure(STAGE, media_id, source.uri, type(error).__name__, str(error), source.attempt)
-        if failed is not None or outcome is None:
-            self._outcomes.failures += [failed] if failed else []
-            self._outcomes.result(source, media_id, "failed")
+        except MediaError as error:
+            failed = letter_of(source, media_id, error)
+        if failed is not None:
+            self._outcomes.failed(source, failed)
             return
+        assert outcome is not None  # noqa: S101 - what did not fail has come to something
         self._more += [file for one in ([rest] if is_whole else [rest, *pictures]) for file in one.files]
         self._outcomes.done(source, media_id, outcome.info)
         self._outcomes.missed(source, media_id, outcome)

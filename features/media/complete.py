@@ -42,9 +42,8 @@ def check_complete(path: Path, streams: str, selection: Selection, info: MediaIn
     if is_empty and not (losses.errors or selection.video):
         message = f"no picture, sound or text in {str(path)!r} ({reason}); leave it out of the sources"
         raise MissingStreamError(message)
-    if selection.video is not None and not info.has_video:
-        message = f"not one picture of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
-        raise DecodeError(message)
+    if selection.video is not None:
+        _check_pictures(path, info, reason)
     if is_empty:
         message = f"nothing of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
         raise DecodeError(message)
@@ -57,11 +56,14 @@ def check_joined(path: Path, info: MediaInfo, losses: Losses) -> None:
     Raises:
         DecodeError: Its video cannot be decoded, or it is truncated.
     """
+    _check_pictures(path, info, losses.errors[0] if losses.errors else "nothing came out")
+    _check_length(path, losses)
+
+
+def _check_pictures(path: Path, info: MediaInfo, reason: str) -> None:
     if not info.has_video:
-        reason = losses.errors[0] if losses.errors else "nothing came out"
         message = f"not one picture of {str(path)!r} can be decoded ({reason}); re-encode it or leave it out"
         raise DecodeError(message)
-    _check_length(path, losses)
 
 
 def _check_length(path: Path, losses: Losses) -> None:
