@@ -16,17 +16,17 @@ from features.media.decode import decode_media, end_of, with_text
 from features.media.loose import read_loose
 from features.media.options import DecodeOptions
 from features.records import FeatureRow, MediaRows, Utterance
+from features.spec import FeatureSpec
 from features.store.rows import feature_rows, shot_rows, table_of, transcript_rows
 from features.transcripts.choice import best_text
 from features.transcripts.sidecars import find_sidecars, read_sidecars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from features.extractors.base import Extractor
     from features.fusion.checkpoint import LoadedModel
     from features.records import DecodedMedia
-    from features.spec import FeatureSpec
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac"})
@@ -96,7 +96,7 @@ def predict(
         ModelError: An installed extractor differs from the one that the model learned from.
     """
     tell = on_progress or (lambda _: None)
-    extractors = [_extractor_of(feature.name) for feature in model.recipe.features]
+    extractors = [_extractor_of(feature.name, model.feature_specs) for feature in model.recipe.features]
     model.check_features({extractor.spec.key: extractor.spec.to_json() for extractor in extractors})
     utterances = best_text(given.decoded.utterances, language=given.decoded.info.language)
     if not utterances and given.decoded.info.has_audio and model.recipe.allow_recognised_text:
@@ -133,10 +133,10 @@ def _shots(model: LoadedModel, given: Given) -> pa.Table | None:
     return shot_rows(given.media_id, given.decoded.shots or ())
 
 
-def _extractor_of(key: str) -> Extractor:
-    name, _, version = key.partition("@")
-    extractor = get_extractor(name)
-    if str(extractor.spec.version) != version:
+def _extractor_of(key: str, specs: Mapping[str, str]) -> Extractor:
+    maker = FeatureSpec.from_json(specs[key]).maker if key in specs else key.partition("@")[0]
+    extractor = get_extractor(maker)
+    if extractor.spec.key != key:
         message = f"the model learned from {key}, but {extractor.spec.key} is installed; install that version"
         raise ExtractionError(message)
     return extractor
@@ -151,10 +151,10 @@ def _recognise(given: Given, device: str, tell: Callable[[str], None]) -> tuple[
 
 def _features_of(extractor: Extractor, rows: MediaRows, device: str) -> pa.Table:
     found = _extract(extractor, rows, device)
-    return feature_rows(rows.media_id, [row for row in found if isinstance(row, FeatureRow)])
+    return feature_rows(rows.media_id, [row for row in found if isinstance(row, FeatureRow)], extractor.spec.table)
 
 
-def _extract(extractor: Extractor, rows: MediaRows, device: str) -> tuple[FeatureRow, ...] | tuple[Utterance, ...]:
+def _extract(extractor: Extractor, rows: MediaRows, device: str) -> tuple[FeatureRow | Utterance, ...]:
     (found,) = extract_media(extractor, extractor.load(device), [rows])
     if found.status == "failed":
         message = f"{extractor.spec.key} failed: {found.message}"
@@ -173,6 +173,7 @@ def _rows(given: Given, spec: FeatureSpec, utterances: tuple[Utterance, ...]) ->
         given.decoded.frames if spec.inputs == "frames" else (),
         given.decoded.audio if spec.inputs == "audio" else (),
         utterances if spec.inputs == "transcripts" else (),
+        info.quality.loudness_lufs if info.quality else None,
     )
 
 

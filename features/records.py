@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from features.extractors.shared import MediaReader
 
 
 class PictureQuality(NamedTuple):
@@ -216,6 +222,10 @@ class MediaRows:
     """What an extractor gets of one media: only the tables that it reads are filled.
 
     `has_*` tell an absent track (`absent`) from one that has nothing in it (`empty`).
+
+    Attributes:
+        loudness_lufs: Integrated loudness of its sound (EBU R 128); None: not measured, or below the gate.
+        reader: Decodes its rows once for several extractors (`features.extractors.shared`); None: each decodes them.
     """
 
     media_id: str
@@ -226,12 +236,23 @@ class MediaRows:
     frames: tuple[Frame, ...] = ()
     audio: tuple[AudioChunk, ...] = ()
     utterances: tuple[Utterance, ...] = ()
+    loudness_lufs: float | None = None
+    reader: MediaReader | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FeatureRow:
-    """One feature vector over `[start_us, end_us)`; `values` are float32 numbers of the spec's shape, flattened."""
+    """One feature vector over `[start_us, end_us)`; `values` are of the spec's dtype and shape, flattened."""
 
     start_us: int
     end_us: int
-    values: tuple[float, ...]
+    values: npt.NDArray[np.float32] | npt.NDArray[np.int32]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FeatureRow):
+            return NotImplemented
+        is_same_span = (self.start_us, self.end_us) == (other.start_us, other.end_us)
+        return is_same_span and list(self.values) == list(other.values)
+
+    def __hash__(self) -> int:
+        return hash((self.start_us, self.end_us))

@@ -15,6 +15,9 @@ BASE_TABLES = ("frames", "audio", "transcripts")
 OPTIONAL_TABLES = ("shots@1", "motion@1")
 """Tables that decoding fills where a batch's plan asked for it; such a batch has them, if without rows."""
 
+TOKENS_PREFIX = "features/tokens@"
+"""Tables of the ids of pieces of text; all other features are float32."""
+
 SCHEMA_VERSION = 3
 """Version of the schemas in this file; a store of a newer one is refused, one of an older one grows as it is written.
 
@@ -149,9 +152,16 @@ FEATURES = _schema(
     ("values", pa.list_(pa.float32())),  # of the spec's shape, flattened
 )
 
+TOKENS = _schema(
+    ("media_id", pa.string()),
+    ("start_us", pa.int64()),
+    ("end_us", pa.int64()),
+    ("values", pa.list_(pa.int32())),  # ids of pieces, as many as the spec's shape says
+)
+
 COVERAGE = _schema(
     ("media_id", pa.string()),
-    ("status", pa.string()),  # ok, absent, empty, failed, skipped
+    ("status", pa.string()),  # ok, partial, absent, empty, failed, skipped
     ("num_rows", pa.int64()),
     ("message", pa.string()),
 )
@@ -254,6 +264,8 @@ def schema_of(table: str) -> pa.Schema:
     if table in _FIXED:
         return _FIXED[table]
     family, _, member = table.partition("/")
+    if table.startswith(TOKENS_PREFIX):
+        return TOKENS
     if member and family in _FAMILIES:
         return _FAMILIES[family]
     known = ", ".join([*_FIXED, *(f"{name}/<name>" for name in _FAMILIES)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal
 
 from features.errors import SchemaError
@@ -35,6 +35,8 @@ class FeatureSpec:
         licence: SPDX identifier of the weights.
         weights_fingerprint: Hash of the weights, or empty where there are none.
         parameters: Parameters that change values, as name and text.
+        made_by: What `get_extractor` makes it by, where that is more than the name: `hub_image:google/vit-base`. The
+            same weights may lie elsewhere, so it is no part of the fingerprint.
     """
 
     name: str
@@ -50,6 +52,7 @@ class FeatureSpec:
     licence: str = ""
     weights_fingerprint: str = ""
     parameters: tuple[tuple[str, str], ...] = field(default=())
+    made_by: str = ""
 
     @property
     def key(self) -> str:
@@ -68,12 +71,18 @@ class FeatureSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that the spec states."""
-        return fingerprint(self.to_json())
+        """Hash of everything that the spec states but for where the weights lie."""
+        return fingerprint(replace(self, made_by="").to_json())
+
+    @property
+    def maker(self) -> str:
+        """What `get_extractor` makes it by."""
+        return self.made_by or self.name
 
     def to_json(self) -> str:
-        """The spec as a JSON object, keys sorted."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """The spec as a JSON object, keys sorted; without `made_by` where it says no more than the name."""
+        stated = {key: value for key, value in asdict(self).items() if key != "made_by" or value}
+        return json.dumps(stated, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureSpec:

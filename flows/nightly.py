@@ -148,7 +148,7 @@ def run_nightly(
     refusal is raised at the end.
     """
     stages.check_inputs(config, root)
-    recipe, levels = load_recipe(config.recipe), stages.chosen_extractors(config.extractors)
+    recipe, levels = load_recipe(config.recipe), stages.wanted_extractors(config)
     run = _Run(config, beam_args or [], on_progress)
     store, _ = stages.plan_ingest(config, root, run.run_id)
     run.waves(store, "ingest", partial(stages.plan_unfinished, config, store, run.run_id))

@@ -21,7 +21,7 @@ from flows.console import progress
 from pipelines import supervise
 from pipelines.leasing import lease_names
 from pipelines.options import ExtractConfig, RunConfig
-from pipelines.reading import extract_stage, score_stage
+from pipelines.reading import extract_stage, makers_of, score_stage
 from pipelines.waves import Summary, Wave
 
 if TYPE_CHECKING:
@@ -135,16 +135,16 @@ class Repair:
 
     def _extracted(self, damages: Sequence[Damage]) -> Iterator[str]:
         """Extractors by level: what reads text comes after what hears it."""
-        specs = _specs()
+        specs = _specs(self._store)
         owed: dict[str, set[str]] = defaultdict(set)
         for damage in damages:
             family, _, key = damage.table.partition("/")
             if family in ("features", "coverage", "transcripts") and key in specs:
-                owed[specs[key].name].add(damage.batch_id)
+                owed[specs[key].maker].add(damage.batch_id)
             elif family in ("features", "coverage", "transcripts") and key:
                 yield f"{damage.table}  batch {damage.batch_id}: {_no_extractor(key)}"
         for name in [name for level in ordered(owed) for name in level]:
-            spec = next(spec for spec in specs.values() if spec.name == name)
+            spec = next(spec for spec in specs.values() if spec.maker == name)
             stages_of = [(table, extract_stage(spec)) for table in (spec.table, spec.coverage_table)]
             for line, _ in self._waves("extract", (name,), sorted(owed[name]), stages_of, ()):
                 yield line
@@ -215,10 +215,10 @@ def _damages(findings: Iterable[Finding]) -> list[Damage]:
     return [Damage(*place, tuple(sorted(bad[place])), frozenset(kinds[place])) for place in sorted(bad)]
 
 
-def _specs() -> dict[str, FeatureSpec]:
-    """Specs of the extractors of this environment, by key."""
+def _specs(store: Store) -> dict[str, FeatureSpec]:
+    """Specs of the extractors of this environment, by key; also of those that the store's tables name."""
     found = {}
-    for name in extractor_names():
+    for name in dict.fromkeys((*extractor_names(), *makers_of(store))):
         try:
             spec = get_extractor(name).spec
         except TriptychError:

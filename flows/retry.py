@@ -15,7 +15,7 @@ from features.store.plan import read_plan, unfinished_batches, waves
 from features.store.stale import stale_batches
 from features.transcripts.sidecars import SIDECAR_SUFFIXES
 from flows import stages
-from pipelines.reading import extract_stage, score_stage
+from pipelines.reading import extract_stage, maker_of, score_stage
 from pipelines.sources import list_sources
 from pipelines.waves import Wave
 
@@ -120,7 +120,7 @@ def _not_runnable(store: Store, stage: str) -> str:
     if kind not in (EXTRACT, SCORE):
         return f"no stage can do a letter of {stage!r} again: put back what is missing, then triptych verify --repair"
     try:
-        now = get_extractor(key.partition("@")[0]).spec.key if kind == EXTRACT else find_model(store, key).key
+        now = get_extractor(maker_of(store, key)).spec.key if kind == EXTRACT else find_model(store, key).key
     except TriptychError as error:
         return f"{stage} cannot run here: {error}"
     return "" if now == key else f"a letter of {stage} is of an older version; the extractor is {now} now: extract"
@@ -191,19 +191,19 @@ def plan_extract_again(config: RetryConfig, store: Store, letters: Sequence[Lett
 
     Recognisers come first, then the others, then text extractors; at last what had read a recogniser's old text.
     """
-    specs = {letter.stage: _spec(letter.stage) for letter in letters if letter.stage.startswith(f"{EXTRACT}:")}
+    specs = {letter.stage: _spec(store, letter.stage) for letter in letters if letter.stage.startswith(f"{EXTRACT}:")}
     for stage, spec in sorted(specs.items(), key=lambda item: (_level(item[1]), item[0])):
         media = _still(store, letters, stage)
         done = store.batches(spec.coverage_table)
         first = sorted(media.keys() - done)  # the extractor's own run died before its mark of done
         for wave in waves(first, config.wave_size):
-            yield Wave(store.root, EXTRACT, wave, run_id, (spec.name,))
+            yield Wave(store.root, EXTRACT, wave, run_id, (spec.maker,))
         yield from _extract_waves(config, store, spec, {b: m for b, m in media.items() if b in done}, run_id, "failed")
     yield from _stale_text(config, store, run_id)
 
 
-def _spec(stage: str) -> FeatureSpec:
-    return get_extractor(stage.partition(":")[2].partition("@")[0]).spec
+def _spec(store: Store, stage: str) -> FeatureSpec:
+    return get_extractor(maker_of(store, stage.partition(":")[2])).spec
 
 
 def _level(spec: FeatureSpec) -> tuple[bool, bool]:
@@ -230,7 +230,7 @@ def _extract_waves(
     for generation, batch_ids in _by_generation(store, (spec.table, spec.coverage_table), extract_stage(spec), media):
         for wave in waves(batch_ids, config.wave_size):
             media_ids = tuple(sorted(media_id for batch_id in wave for media_id in media[batch_id]))
-            yield Wave(store.root, EXTRACT, wave, run_id, (spec.name,), generation, scope, media_ids)
+            yield Wave(store.root, EXTRACT, wave, run_id, (spec.maker,), generation, scope, media_ids)
 
 
 def _by_generation(

@@ -139,7 +139,9 @@ def check_ingested(store: Store, wave: Wave) -> None:
     raise AllMediaFailedError(message)
 
 
-def chosen_extractors(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def chosen_extractors(
+    names: Sequence[str], *, skip_black: bool = False, skip_silence: bool = False
+) -> tuple[tuple[str, ...], ...]:
     """Extractors by level: those that read base tables, then those that read recognised text.
 
     A text extractor brings the default recognisers with it, since it waits for what they hear.
@@ -148,9 +150,27 @@ def chosen_extractors(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         ConfigError: An extractor is unknown.
     """
     wanted = list(names or default_extractors())
+    if skip_black or skip_silence:
+        wanted = [_cleaned(name, skip_black=skip_black, skip_silence=skip_silence) for name in wanted]
     if any(get_extractor(name).spec.inputs == "transcripts" for name in wanted):
         wanted += [name for name in recognisers() if name not in wanted]
     return ordered(wanted)
+
+
+def wanted_extractors(config: ExtractConfig) -> tuple[tuple[str, ...], ...]:
+    """The extractors that a configuration asks for, by level.
+
+    Raises:
+        ConfigError: An extractor is unknown.
+    """
+    return chosen_extractors(config.extractors, skip_black=config.skip_black, skip_silence=config.skip_silence)
+
+
+def _cleaned(maker: str, *, skip_black: bool, skip_silence: bool) -> str:
+    """An extractor that leaves out what was asked, where it reads what may be left out; recognisers hear all."""
+    spec = get_extractor(maker).spec
+    suffix = {"frames": "+nonblack" * skip_black, "audio": "+nonsilent" * skip_silence}.get(spec.inputs, "")
+    return maker if spec.output == "transcripts" or maker.endswith(suffix) else maker + suffix
 
 
 def recognisers() -> tuple[str, ...]:
@@ -241,7 +261,7 @@ def check_inputs(config: NightlyConfig, root: str) -> None:
     """
     check_sources(config.sources, store=root)
     load_recipe(config.recipe)
-    chosen_extractors(config.extractors)
+    wanted_extractors(config)
     if config.labels:
         read_label_file(Path(config.labels))
     if config.report and not Path(config.report).absolute().parent.is_dir():

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.ml.inference.base import RunInference
 
-from features.extractors.engine import Extracted, extract_media
 from features.extractors.registry import get_extractor
 from features.records import FeatureRow, MediaRows, Utterance
 from features.schema import BATCH_ID
 from features.store import Commit, FileRecord, Store, read_table, write_file
-from features.store.covered import only_media
+from features.store.covered import WITH_FAILURES, only_media
 from features.store.lineage import Lineage, read_lineage
 from features.store.media import read_record
 from features.store.rows import audio_of, feature_rows, frames_of, table_of, transcript_rows, utterances_of
 from features.transcripts.choice import best_text
 from pipelines.again import commit_again
+from pipelines.inference import BatchInput, BatchOutput, ExtractorHandler
 from pipelines.reading import extract_stage, transcript_tables, transcripts_of
-from pipelines.sinks import CommitWave, Failure, Heartbeat, commit_tables, write_failures
+from pipelines.sinks import CommitWave, Failure, commit_tables, write_failures
 from pipelines.waves import Summary, Wave, summarise
 
 if TYPE_CHECKING:
@@ -31,86 +31,47 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from features.extractors.base import Extractor
+    from features.extractors.engine import Extracted
     from features.spec import FeatureSpec
     from pipelines.options import InferenceConfig
-
-
-class BatchInput(NamedTuple):
-    """A batch's media with what an extractor reads of them, and the media that are not its business."""
-
-    batch_id: str
-    medias: tuple[MediaRows, ...]
-    skipped: tuple[str, ...]
-
-
-class BatchOutput(NamedTuple):
-    """What an extractor found in a batch, media by media in order."""
-
-    batch_id: str
-    found: tuple[Extracted, ...]
-
-
-class ExtractorHandler(ModelHandler[BatchInput, BatchOutput, Any]):  # type: ignore[misc]
-    """Loads an extractor's model once a worker process and runs it over whole batches, across their media."""
-
-    def __init__(self, name: str, device: str, batch_size: int) -> None:
-        super().__init__()
-        self._name = name
-        self._device = device
-        self._batch_size = batch_size
-
-    def load_model(self) -> Any:  # noqa: ANN401 - each extractor has its own model
-        """The ready model."""
-        return get_extractor(self._name).load(self._device)
-
-    def run_inference(
-        self,
-        batch: Sequence[BatchInput],
-        model: Any,  # noqa: ANN401 - each extractor has its own model
-        inference_args: Mapping[str, Any] | None = None,
-    ) -> Iterator[BatchOutput]:
-        """One output a batch."""
-        del inference_args
-        extractor, beat = get_extractor(self._name), Heartbeat()
-        for given in batch:
-            found = []
-            for one in extract_media(
-                extractor, model, given.medias, batch_size=self._batch_size or None, on_progress=beat
-            ):
-                found.append(one)
-                beat.done()
-            beat.done(len(given.skipped))
-            skipped = [Extracted(media_id, "skipped", (), None, "use refused") for media_id in given.skipped]
-            yield BatchOutput(given.batch_id, (*found, *skipped))
-
-    def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        """An element is a whole batch already."""
-        return {"min_batch_size": 1, "max_batch_size": 1}
 
 
 def build(root: beam.Pipeline, config: InferenceConfig, wave: Wave) -> beam.PCollection[Commit]:
     """The wave's batches through each of its extractors → commits made.
 
-    Extractors of one wave do not read each other's output. Each has the batches that it still owes.
+    Extractors of one wave do not read each other's output. Those that read the same table go through a batch together,
+    and each has the batches that it still owes.
     """
-    files = [_extract_with(root, get_extractor(name), config, wave) for name in wave.targets]
+    groups: dict[str, list[str]] = {}
+    for maker in wave.targets:
+        groups.setdefault(get_extractor(maker).spec.inputs, []).append(maker)
+    files = [_extract_with(root, inputs, makers, config, wave) for inputs, makers in groups.items()]
     return files | "MeetOfExtractors" >> beam.Flatten() | "CommitWave" >> CommitWave(partial(commit_wave, wave))
 
 
 def _extract_with(
-    root: beam.Pipeline, extractor: Extractor, config: InferenceConfig, wave: Wave
+    root: beam.Pipeline, inputs: str, makers: Sequence[str], config: InferenceConfig, wave: Wave
 ) -> beam.PCollection[FileRecord]:
-    store, name = Store.open(wave.store), extractor.spec.name
-    lineage = lineage_of(store, extractor.spec, wave)
+    store = Store.open(wave.store)
+    specs = {maker: get_extractor(maker).spec for maker in makers}
+    lineages = {maker: lineage_of(store, spec, wave) for maker, spec in specs.items()}
     return (
         root
-        | f"{name}:Batches" >> beam.Create(owed(store, extractor.spec, wave))
-        | f"{name}:Spread" >> beam.Reshuffle()
-        | f"{name}:ReadRows" >> beam.Map(read_batch, wave, name, lineage)
-        | f"{name}:Infer" >> RunInference(ExtractorHandler(name, config.device, config.batch_size))
-        | f"{name}:WriteFiles" >> beam.FlatMap(write_batch, wave, name, lineage)
+        | f"{inputs}:Batches" >> beam.Create(_owed_by_batch(store, specs, wave))
+        | f"{inputs}:Spread" >> beam.Reshuffle()
+        | f"{inputs}:ReadRows" >> beam.Map(read_batch, wave, lineages)
+        | f"{inputs}:Infer" >> RunInference(ExtractorHandler(makers, config))
+        | f"{inputs}:WriteFiles" >> beam.FlatMap(write_batches, wave, lineages)
     )
+
+
+def _owed_by_batch(store: Store, specs: Mapping[str, FeatureSpec], wave: Wave) -> list[tuple[str, tuple[str, ...]]]:
+    """Batches, each with the extractors that it still owes rows to."""
+    owing: dict[str, list[str]] = {}
+    for maker, spec in specs.items():
+        for batch_id in owed(store, spec, wave):
+            owing.setdefault(batch_id, []).append(maker)
+    return [(batch_id, tuple(makers)) for batch_id, makers in sorted(owing.items())]
 
 
 def lineage_of(store: Store, spec: FeatureSpec, wave: Wave) -> Lineage:
@@ -141,14 +102,15 @@ def owed(store: Store, spec: FeatureSpec, wave: Wave) -> list[str]:
     return sorted(set(wave.batch_ids) - done)
 
 
-def read_batch(batch_id: str, wave: Wave, name: str, lineage: Lineage) -> BatchInput:
-    """Read what an extractor needs of a batch: its media, and the rows of the one table that it reads."""
-    store, versions = Store.open(wave.store), lineage.versions
-    spec = get_extractor(name).spec
+def read_batch(given: tuple[str, tuple[str, ...]], wave: Wave, lineages: Mapping[str, Lineage]) -> BatchInput:
+    """Read what extractors need of a batch: its media, and the rows of the one table that they read."""
+    batch_id, makers = given
+    store, specs = Store.open(wave.store), [get_extractor(maker).spec for maker in makers]
+    spec, versions = specs[0], lineages[makers[0]].versions
     media = read_table(store, "media", batch_ids=[batch_id], versions=versions).to_pylist()
     rows = _input_rows(store, spec, batch_id, versions)
     starts = _slices(rows)
-    kept = kept_media(store, spec, wave, batch_id)
+    kept = frozenset.intersection(*(kept_media(store, spec, wave, batch_id) for spec in specs))
     medias, skipped = [], []
     for row in media:
         if row["media_id"] in kept:
@@ -158,7 +120,7 @@ def read_batch(batch_id: str, wave: Wave, name: str, lineage: Lineage) -> BatchI
             continue
         own = rows.slice(*starts.get(row["media_id"], (0, 0)))
         medias.append(_media_rows(row, spec, own))
-    return BatchInput(batch_id, tuple(medias), tuple(skipped))
+    return BatchInput(batch_id, makers, tuple(medias), tuple(skipped))
 
 
 def kept_media(store: Store, spec: FeatureSpec, wave: Wave, batch_id: str) -> frozenset[str]:
@@ -166,7 +128,7 @@ def kept_media(store: Store, spec: FeatureSpec, wave: Wave, batch_id: str) -> fr
     if not wave.keeps_rows:
         return frozenset()
     rows = read_table(store, spec.coverage_table, batch_ids=[batch_id], columns=["media_id", "status"]).to_pylist()
-    again = {row["media_id"] for row in rows if wave.scope == "all" or row["status"] == "failed"}
+    again = {row["media_id"] for row in rows if wave.scope == "all" or row["status"] in WITH_FAILURES}
     again = again.intersection(wave.media_ids) if wave.media_ids else again
     return frozenset(row["media_id"] for row in rows) - again
 
@@ -197,13 +159,19 @@ def _media_rows(row: Mapping[str, Any], spec: FeatureSpec, rows: pa.Table) -> Me
         frames=frames_of(rows) if spec.inputs == "frames" else (),
         audio=audio_of(rows) if spec.inputs == "audio" else (),
         utterances=best_text(utterances_of(rows), language=row["language"]) if spec.inputs == "transcripts" else (),
+        loudness_lufs=row["loudness_lufs"],
     )
 
 
-def write_batch(output: BatchOutput, wave: Wave, name: str, lineage: Lineage) -> list[FileRecord]:
-    """Write a batch's rows, coverage and dead letters."""
+def write_batches(outputs: Sequence[BatchOutput], wave: Wave, lineages: Mapping[str, Lineage]) -> list[FileRecord]:
+    """Write what extractors made of a batch."""
+    return [file for output in outputs for file in write_batch(BatchOutput(*output), wave, lineages[output.maker])]
+
+
+def write_batch(output: BatchOutput, wave: Wave, lineage: Lineage) -> list[FileRecord]:
+    """Write an extractor's rows, coverage and dead letters of a batch."""
     store = Store.open(wave.store)
-    spec = get_extractor(name).spec
+    spec = get_extractor(output.maker).spec
     tables = [_rows_of(spec, found) for found in output.found if found.rows]
     coverage = table_of(
         spec.coverage_table,
@@ -215,7 +183,7 @@ def write_batch(output: BatchOutput, wave: Wave, name: str, lineage: Lineage) ->
     failures = [
         Failure(extract_stage(spec), f.media_id, None, f.error or "ExtractionError", f.message or "")
         for f in output.found
-        if f.status == "failed"
+        if f.status in WITH_FAILURES
     ]
     rows = pa.concat_tables(tables) if tables else table_of(spec.table, ())
     if wave.keeps_rows:
@@ -243,7 +211,7 @@ def _with_kept(store: Store, table: str, batch_id: str, rows: pa.Table, again: S
 def _rows_of(spec: FeatureSpec, found: Extracted) -> pa.Table:
     if spec.output == "transcripts":
         return transcript_rows(found.media_id, [row for row in found.rows if isinstance(row, Utterance)])
-    return feature_rows(found.media_id, [row for row in found.rows if isinstance(row, FeatureRow)])
+    return feature_rows(found.media_id, [row for row in found.rows if isinstance(row, FeatureRow)], spec.table)
 
 
 def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:

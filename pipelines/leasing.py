@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from features.identity import fingerprint
 from features.store.leases import Leases
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.waves import Wave
 
 _POLL_SECONDS = 1.0
+_LONGEST_NAME = 60
 
 
 class _Choice(NamedTuple):
@@ -86,8 +89,14 @@ def _choose(waves: Iterable[Wave], leases: Leases, done: Collection[str]) -> _Ch
 
 def lease_names(wave: Wave, batch_id: str) -> list[str]:
     """Names of the leases of a batch of a wave: one a target."""
-    targets = [f"{wave.stage}-{target}" for target in wave.targets] or [wave.stage]
+    targets = [f"{wave.stage}-{_file_name(target)}" for target in wave.targets] or [wave.stage]
     return [f"{target}.{batch_id}" for target in targets]
+
+
+def _file_name(target: str) -> str:
+    """A target as part of a file's name: an extractor's may hold a path."""
+    safe = re.sub(r"[^A-Za-z0-9_@.+-]", "_", target)
+    return target if safe == target else f"{safe[-_LONGEST_NAME:]}-{fingerprint(target)}"
 
 
 def _who(busy: Mapping[str, Lease]) -> str:

@@ -99,7 +99,8 @@ class InferenceConfig(RunConfig):
     """How extractors run."""
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    batch_size: int = option(0, "items a call of the model; 0: as the extractor states")
+    batch_size: int = option(0, "items a call of the model; 0: as the extractor states; halved where memory runs out")
+    decode_threads: int = option(0, "threads that decode ahead of the model; 0: none beside the CPU, up to 8 for a GPU")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,8 @@ class ExtractConfig(InferenceConfig):
     """Which features are extracted, and how."""
 
     extractors: tuple[str, ...] = option((), "extractors; default: all four", positional=True)
+    skip_black: bool = option(False, "leave black pictures out: the features are named NAME_nonblack")
+    skip_silence: bool = option(False, "leave silent sound out: the features are named NAME_nonsilent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +203,7 @@ _AT_LEAST = {
     "batch_megabytes": 1,
     "batch_sources": 1,
     "batch_size": 0,
+    "decode_threads": 0,
     "max_attempts": 1,
 }
 _AT_MOST = {"jpeg_quality": 100}

@@ -45,6 +45,26 @@ def extract_stage(spec: FeatureSpec) -> str:
     return f"extract:{spec.key}"
 
 
+def spec_of(store: Store, key: str) -> FeatureSpec | None:
+    """Spec of an extractor whose output a store has, by `<name>@<version>`."""
+    for table in (f"features/{key}", f"transcripts/{key}"):
+        if store.has(table) and (spec := store.spec(table)) is not None:
+            return spec
+    return None
+
+
+def maker_of(store: Store, key: str) -> str:
+    """What `get_extractor` makes an extractor by, as a store knows it; else the name in `<name>@<version>`."""
+    spec = spec_of(store, key)
+    return spec.maker if spec is not None else key.partition("@")[0]
+
+
+def makers_of(store: Store) -> tuple[str, ...]:
+    """What makes the extractors whose output a store has."""
+    keys = (table.partition("/")[2] for table in store.tables() if table.startswith("coverage/"))
+    return tuple(maker_of(store, key) for key in keys)
+
+
 def inputs_of(spec: FeatureSpec, recognisers: Sequence[FeatureSpec]) -> tuple[str, ...]:
     """Tables that must have a batch before the extractor may have it: for text, the recognisers' coverage."""
     return tuple(r.coverage_table for r in recognisers) if spec.inputs == "transcripts" else ()

@@ -18,10 +18,17 @@ class Extractor(ABC):
     Attributes:
         spec: What the output is.
         batch_size: Items a call of the model takes at most, across media.
+        gpu_batch_size: The same on a GPU.
+        runs_on_gpu: Whether the model uses a GPU where there is one; its calls go through `__call__` of the model alone
+            then, so that processes can share it.
+        takes: What stands after a colon in its name, in words; the constructor gets it. Empty: the name says it all.
     """
 
-    spec: ClassVar[FeatureSpec]
+    spec: FeatureSpec
     batch_size: ClassVar[int] = 32
+    gpu_batch_size: ClassVar[int] = 256
+    runs_on_gpu: ClassVar[bool] = False
+    takes: ClassVar[str] = ""
 
     @abstractmethod
     def load(self, device: str) -> Any:  # noqa: ANN401 - each extractor has its own model
@@ -40,6 +47,10 @@ class Extractor(ABC):
     @abstractmethod
     def prepare(self, rows: MediaRows) -> Iterable[Any]:
         """A media's inputs in order of time, made lazily: a picture, an audio window, an utterance.
+
+        Pictures and sound come from `features.extractors.shared` (`pictures`, `sounds`) or from `sound_windows`, which
+        decode once for all extractors of a pass and pass over what is damaged. An item says where it lies by
+        `start_us` and `end_us`.
 
         Nothing when the media has nothing for this extractor.
         """

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 from features.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
 
 THREADS_VARIABLE = "TRIPTYCH_THREADS"
 """Environment variable: threads a worker process may take for a model; 1 where it is not set."""
@@ -36,6 +41,31 @@ def available_devices() -> tuple[str, ...]:
     import torch
 
     return ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
+
+
+def is_gpu(device: str) -> bool:
+    """Whether a name of `pick_device` is that of a GPU."""
+    return device != "cpu"
+
+
+def decode_threads(device: str, wanted: int) -> int:
+    """Threads that decode pictures and sound ahead of a model.
+
+    Args:
+        device: As of `pick_device`.
+        wanted: So many; 0: none beside a model on the CPU, which has its one core to itself, else up to 8.
+    """
+    if wanted:
+        return wanted
+    return min(8, os.cpu_count() or 1) if is_gpu(pick_device(device)) else 0
+
+
+def to_device(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """An array on a device; to a GPU it is copied from pinned memory while the CPU goes on."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def num_threads() -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from features.extractors.base import Extractor
-from features.extractors.device import limit_threads, pick_device
+from features.extractors.device import limit_threads, pick_device, to_device
 from features.extractors.rows import feature_rows, span_of
+from features.extractors.shared import pictures
 from features.extractors.weights import check_weights, package_folder
 from features.spec import FeatureSpec
 
@@ -65,7 +66,7 @@ class EfficientNetModel:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)  # a view: channels last
+            batch = to_device(pixels, self.device).permute(0, 3, 1, 2)  # a view: channels last
             size = 1 if self.device.type == "cpu" else len(batch)
             parts = [batch[begin : begin + size] for begin in range(0, len(batch), size)]
             pooled = [self.network.extract_features(part).mean(dim=(2, 3)) for part in parts]
@@ -89,7 +90,7 @@ class EfficientNetLite0(Extractor):
         Tan & Le (2019), arXiv:1905.11946; github.com/tensorflow/tpu, models/official/efficientnet/lite.
     """
 
-    spec: ClassVar[FeatureSpec] = FeatureSpec(
+    spec = FeatureSpec(
         name="efficientnet_lite0",
         version=1,
         modality="video",
@@ -126,10 +127,8 @@ class EfficientNetLite0(Extractor):
 
     def prepare(self, rows: MediaRows) -> Iterator[PictureItem]:
         """Decode, crop and scale each frame."""
-        from features.media.pictures import decode_jpeg
-
-        for frame in rows.frames:
-            yield PictureItem(frame.valid_start_us, frame.valid_end_us, preprocess(decode_jpeg(frame.jpeg)))
+        for frame, picture in pictures(rows):
+            yield PictureItem(frame.valid_start_us, frame.valid_end_us, preprocess(picture))
 
     def __call__(self, model: EfficientNetModel, items: Sequence[PictureItem]) -> Sequence[Array]:
         """A vector of 1280 a picture."""

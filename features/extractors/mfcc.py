@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Mfcc(Extractor):
         Davis & Mermelstein (1980), doi:10.1109/TASSP.1980.1163420.
     """
 
-    spec: ClassVar[FeatureSpec] = FeatureSpec(
+    spec = FeatureSpec(
         name="mfcc",
         version=1,
         modality="audio",
@@ -95,7 +95,7 @@ class Mfcc(Extractor):
 
     def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
         """Windows of up to a second, a chunk of sound decoded at a time."""
-        for window in sound_windows(rows.audio, window_us=WINDOW_US):
+        for window in sound_windows(rows, window_us=WINDOW_US):
             if window.end_us - window.start_us >= SHORTEST_US:
                 yield window
 

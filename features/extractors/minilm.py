@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class MiniLM(Extractor):
         Reimers & Gurevych (2019), arXiv:1908.10084; Wang et al. (2020), arXiv:2002.10957.
     """
 
-    spec: ClassVar[FeatureSpec] = FeatureSpec(
+    spec = FeatureSpec(
         name="minilm",
         version=1,
         modality="text",

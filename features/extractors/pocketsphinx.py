@@ -112,7 +112,7 @@ class PocketSphinx(Extractor):
         Huggins-Daines et al. (2006), doi:10.1109/ICASSP.2006.1659988; github.com/snakers4/silero-vad.
     """
 
-    spec: ClassVar[FeatureSpec] = FeatureSpec(
+    spec = FeatureSpec(
         name="pocketsphinx",
         version=1,
         modality="text",
@@ -152,7 +152,7 @@ class PocketSphinx(Extractor):
 
     def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
         """Blocks of up to 60 s, a chunk of sound decoded at a time."""
-        return sound_windows(rows.audio, window_us=BLOCK_US)
+        return sound_windows(rows, window_us=BLOCK_US)
 
     def __call__(self, model: PocketSphinxModel, items: Sequence[SoundWindow]) -> Sequence[tuple[Utterance, ...]]:
         """The utterances of each block."""

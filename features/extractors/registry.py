@@ -7,8 +7,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from features.errors import ConfigError
+from features.errors import ConfigError, TriptychError
 from features.extractors.base import Extractor
+from features.extractors.cleaned import CLEANED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,26 +34,60 @@ def default_extractors() -> tuple[str, ...]:
     return ("pocketsphinx", "efficientnet_lite0", "mfcc", "minilm")
 
 
-def get_extractor(name: str) -> Extractor:
+def get_extractor(maker: str) -> Extractor:
     """Make an extractor; its model is not loaded.
 
     Args:
-        name: One of `extractor_names()`.
+        maker: One of `extractor_names()`; of one that takes a model or a folder, `NAME:WHICH`; and after it, for one
+            that leaves something out, `+nonblack` or `+nonsilent`.
 
     Raises:
-        ConfigError: There is none of that name, or its package is broken.
+        ConfigError: There is none of that name, it lacks what it takes, or its package is broken.
     """
+    for suffix, cleaned in CLEANED.items():
+        if maker.endswith(suffix):
+            return cleaned(get_extractor(maker.removesuffix(suffix)))
+    name, _, which = maker.partition(":")
     entries = _entries()
     entry = entries.get(name)
     if entry is None:
         raise ConfigError(_unknown(name, sorted(entries)))
     try:
-        extractor = entry.load()()
+        kind = entry.load()
+        _check_which(entry, getattr(kind, "takes", ""), which)
+        extractor = kind(which) if which else kind()
+    except TriptychError:
+        raise
     except Exception as error:
         raise ConfigError(_broken(entry, f"{type(error).__name__}: {error}")) from error
     if not isinstance(extractor, Extractor):
         raise ConfigError(_broken(entry, "it is no features.extractors.base.Extractor"))
     return extractor
+
+
+def takes(name: str) -> str:
+    """What an extractor of that name wants to know after a colon, in words; nothing where the name says it all.
+
+    Raises:
+        ConfigError: As of `get_extractor`.
+    """
+    entries = _entries()
+    if name not in entries:
+        raise ConfigError(_unknown(name, sorted(entries)))
+    try:
+        return str(getattr(entries[name].load(), "takes", ""))
+    except Exception as error:
+        raise ConfigError(_broken(entries[name], f"{type(error).__name__}: {error}")) from error
+
+
+def package_of(extractor: Extractor) -> str:
+    """The installed package that an extractor's code comes from; nothing for those of Triptych itself."""
+    module = type(extractor).__module__
+    if module.startswith("features."):
+        return ""
+    found = (entry for entry in _entries().values() if entry.module == module and entry.dist is not None)
+    entry = next(found, None)
+    return entry.dist.name if entry is not None and entry.dist is not None else module.partition(".")[0]
 
 
 def ordered(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -68,11 +103,11 @@ def ordered(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     Raises:
         ConfigError: There is none of one of the names.
     """
-    specs = [get_extractor(name).spec for name in dict.fromkeys(names)]
+    specs = list({spec.maker: spec for spec in (get_extractor(name).spec for name in names)}.values())
     base = [spec for spec in specs if spec.inputs != "transcripts"]
     base.sort(key=lambda spec: spec.output != "transcripts")
     readers = [spec for spec in specs if spec.inputs == "transcripts"]
-    return tuple(tuple(spec.name for spec in level) for level in (base, readers) if level)
+    return tuple(tuple(spec.maker for spec in level) for level in (base, readers) if level)
 
 
 @cache
@@ -86,6 +121,15 @@ def _unknown(name: str, names: list[str]) -> str:
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     return f"no extractor {name!r}; {hint}there are: {', '.join(names)}"
+
+
+def _check_which(entry: EntryPoint, wanted: str, which: str) -> None:
+    if wanted and not which:
+        message = f"extractor {entry.name!r} wants to know which: {entry.name}:{wanted}"
+        raise ConfigError(message)
+    if which and not wanted:
+        message = f"extractor {entry.name!r} takes nothing after its name, but {which!r} was given; leave it out"
+        raise ConfigError(message)
 
 
 def _broken(entry: EntryPoint, reason: str) -> str:

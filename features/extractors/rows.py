@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from features.errors import ExtractionError
+from features.extractors.shared import sounds
 from features.identity import MICROSECONDS, Span
 from features.records import FeatureRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
-    from features.records import AudioChunk
+    from features.records import AudioChunk, MediaRows
 
     Samples = npt.NDArray[np.float32]
 
@@ -58,39 +59,39 @@ def feature_rows(items: Sequence[HasSpan], outputs: Sequence[npt.NDArray[np.floa
         outputs: A vector each; any shape, flattened.
     """
     return [
-        FeatureRow(item.start_us, item.end_us, tuple(np.ravel(output).tolist()))
-        for item, output in zip(items, outputs, strict=True)
+        FeatureRow(item.start_us, item.end_us, np.ravel(output)) for item, output in zip(items, outputs, strict=True)
     ]
 
 
-def sound_windows(chunks: Iterable[AudioChunk], *, window_us: int) -> Iterator[SoundWindow]:
-    """Cut sound at the multiples of `window_us` of the timeline and wherever chunks do not join.
+def sound_windows(rows: MediaRows, *, window_us: int, loudness_lufs: float | None = None) -> Iterator[SoundWindow]:
+    """Cut a media's sound at the multiples of `window_us` of the timeline and wherever chunks do not join.
 
     One window and one chunk are held at a time, however long the media. The windows at the ends of a stretch
     of sound may be shorter than the rest.
 
     Args:
-        chunks: Chunks of one media, by start.
+        rows: A media with its sound.
         window_us: Length of a full window.
+        loudness_lufs: Integrated loudness (EBU R 128) that the media is brought to, one gain for all of it, as far as
+            no sample leaves [-1, 1]; None, or a media whose loudness is not known: as it is.
 
     Yields:
         Windows by start; none is empty.
 
     Raises:
         ExtractionError: A chunk's rate is not 16 kHz.
-        DecodeError: A chunk is damaged.
+        DecodeError: A chunk is damaged, and nobody listens.
     """
-    from features.media.sound import decode_flac
-
+    gain = _gain(rows, loudness_lufs)
     start_us, buffer = 0, np.zeros(0, np.float32)
-    for chunk in chunks:
+    for chunk, samples in sounds(rows):
         _check_rate(chunk)
         if len(buffer) and abs(chunk.start_us - _end_us(start_us, buffer)) > _GAP_US:
             yield _window(start_us, buffer)
             buffer = buffer[:0]
         if not len(buffer):
             start_us = chunk.start_us
-        buffer = np.concatenate([buffer, decode_flac(chunk)])
+        buffer = np.concatenate([buffer, samples if gain == 1 else samples * np.float32(gain)])
         border_us = (start_us // window_us + 1) * window_us
         while len(buffer) >= (size := _num_samples(border_us - start_us)):
             if size:
@@ -98,6 +99,15 @@ def sound_windows(chunks: Iterable[AudioChunk], *, window_us: int) -> Iterator[S
             start_us, border_us, buffer = border_us, border_us + window_us, buffer[size:]
     if len(buffer):
         yield _window(start_us, buffer)
+
+
+def _gain(rows: MediaRows, loudness_lufs: float | None) -> float:
+    """Factor that brings a media to a loudness; no more than its largest sample allows."""
+    if loudness_lufs is None or rows.loudness_lufs is None:
+        return 1.0
+    wanted = 10 ** ((loudness_lufs - rows.loudness_lufs) / 20)
+    peaks = [chunk.quality.peak for chunk in rows.audio if chunk.quality is not None]
+    return float(min(wanted, 1 / max(peaks))) if peaks and max(peaks) > 0 else float(wanted)
 
 
 def _window(start_us: int, samples: Samples) -> SoundWindow:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from features.fusion.recipe import Recipe
 
-_KNOWN = frozenset({"ok", "absent", "empty", "skipped"})
+_WITH_ROWS = frozenset({"ok", "partial"})
+_KNOWN = _WITH_ROWS | {"absent", "empty", "skipped"}
 """Statuses that tell why a modality is there or not; `failed` and none at all tell nothing about the media."""
 
 
@@ -136,9 +137,9 @@ def build_examples(
 ) -> Examples:
     """Align labels and features under a recipe.
 
-    Left out, and counted: media whose consent was refused, segments without one clear class, media whose extraction
-    failed or has not run (unless the recipe includes them), media without a split, media whose near-duplicate is in
-    a stricter split (test, then dev), segments without any modality.
+    Left out, and counted: media whose consent was refused, segments without one clear class, media and segments whose
+    extraction failed, media where it has not run (unless the recipe includes them), media without a split, media whose
+    near-duplicate is in a stricter split (test, then dev), segments without any modality.
 
     Args:
         recipe: What to learn, from what.
@@ -175,8 +176,11 @@ def build_examples(
         "no clear label" * bool(target == UNKNOWN)
         or reasons.get(media_id, "")
         or "no split" * (media_id not in splits)
+        or gap
         or "no modality" * (not present)
-        for media_id, target, present in zip(ids, targets, inputs.any_present(), strict=True)
+        for media_id, target, gap, present in zip(
+            ids, targets, _gaps(recipe, inputs, ids, statuses), inputs.any_present(), strict=True
+        )
     ]
     examples = Examples(
         media_id=ids,
@@ -246,8 +250,8 @@ def _statuses(coverage: pa.Table | None) -> dict[str, str]:
 
 
 def _found(rows: pa.Table, statuses: Mapping[str, str]) -> pa.Table:
-    """The rows of media whose coverage is `ok`; the others' modality is masked."""
-    covered = [media_id for media_id, status in statuses.items() if status == "ok"]
+    """The rows of media that have any; the others' modality is masked."""
+    covered = [media_id for media_id, status in statuses.items() if status in _WITH_ROWS]
     return rows.filter(pc.is_in(rows["media_id"], value_set=pa.array(covered, rows["media_id"].type)))
 
 
@@ -262,6 +266,18 @@ def _reasons(recipe: Recipe, media: pa.Table, statuses: Mapping[str, Mapping[str
                 reasons.setdefault(media_id, f"{feature.name} {status}")
     refused = media.filter(pc.equal(media["consent"], "refused"))["media_id"].to_pylist()
     return reasons | dict.fromkeys(refused, "consent refused")
+
+
+def _gaps(recipe: Recipe, inputs: Inputs, ids: Sequence[str], statuses: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """By segment: the modality whose rows failed there, of a media that has others; nothing where there is none."""
+    gaps = [""] * len(ids)
+    for modality in () if recipe.include_failed else recipe.modalities:
+        names = [feature.name for feature in recipe.features_of(modality)]
+        partial = {m for name in names for m, status in statuses[name].items() if status == "partial"}
+        for index in np.flatnonzero(~inputs.present[modality]).tolist() if partial else ():
+            if ids[index] in partial:
+                gaps[index] = gaps[index] or f"{modality} failed there"
+    return gaps
 
 
 def _checked_groups(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Picture = npt.NDArray[np.uint8]
 
+_END_OF_IMAGE = b"\xff\xd9"
+
 cv2.setNumThreads(1)  # one thread a worker
 
 
@@ -50,7 +52,8 @@ def decode_jpeg(jpeg: bytes) -> Picture:
     Raises:
         DecodeError: The bytes are no picture.
     """
-    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+    is_whole = jpeg.endswith(_END_OF_IMAGE)  # OpenCV fills the rest of one that is cut off with grey
+    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if is_whole else None
     if bgr is None:
         message = f"cannot decode a JPEG of {len(jpeg)} bytes ({jpeg[:8]!r}…); verify the table that holds it"
         raise DecodeError(message)

@@ -87,7 +87,8 @@ class FeatureColumn(NamedTuple):
         if wanted.isdisjoint(field.name for field in self.fields[:-1]):
             return columns
         rows = snapshot.read(self.table, batch_id, _COLUMNS, media_id)
-        is_ok = np.asarray(pc.fill_null(pc.equal(status, "ok"), False).to_numpy(zero_copy_only=False), np.bool_)
+        is_ok = pc.is_in(status, value_set=pa.array(["ok", "partial"]))
+        is_ok = np.asarray(is_ok.to_numpy(zero_copy_only=False), np.bool_)
         return columns | self._aligned(segments, rows, is_ok)
 
     def _status(self, snapshot: Snapshot, batch_id: str, segments: pa.Table) -> pa.Array:

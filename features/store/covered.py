@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+WITH_FAILURES = frozenset({"failed", "partial"})
+"""What coverage says of media that have a dead letter: nothing of them, or not all, could be used."""
+
 _ONLY = "media_ids"
 
 
@@ -30,7 +33,7 @@ class Covered(NamedTuple):
 
     Attributes:
         lineage: What made it.
-        failed: Media that failed, each with its message.
+        failed: Media that failed, or some of whose items did, each with its message.
         media_ids: Media that the newest generation did again; None: all.
     """
 
@@ -81,7 +84,7 @@ def _covered(store: Store, table: str, stage: str, batch_ids: Collection[str]) -
     failed: dict[str, dict[str, str]] = {file[BATCH_ID]: {} for file in files}
     columns = ["media_id", "status", "message"]
     for row in read_committed(store, table, batch_ids=batch_ids, columns=columns, versions=versions).to_pylist():
-        if row["status"] == "failed":
+        if row["status"] in WITH_FAILURES:
             failed[row[BATCH_ID]][row["media_id"]] = row["message"] or ""
     found = {}
     for file in files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from features.records import (
@@ -20,7 +21,7 @@ from features.records import (
 from features.schema import data_schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 _FRAME = ("t_us", "duration_us", "valid_start_us", "valid_end_us", "jpeg", "width", "height")
@@ -59,19 +60,27 @@ def transcript_rows(media_id: str, utterances: Sequence[Utterance]) -> pa.Table:
     return _columns("transcripts", media_id, utterances, columns, words=words)
 
 
-def feature_rows(media_id: str, rows: Sequence[FeatureRow]) -> pa.Table:
+def feature_rows(media_id: str, rows: Sequence[FeatureRow], table: str = "features/any@1") -> pa.Table:
     """Rows of a feature table, in order of time."""
-    return _columns("features/any@1", media_id, rows, ("start_us", "end_us", "values"))
+    kind = data_schema_of(table).field("values").type
+    values = np.concatenate([np.zeros(0, np.float32), *(row.values for row in rows)])
+    offsets = np.cumsum([0, *(len(row.values) for row in rows)]).astype(np.int32)
+    vectors = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, kind.value_type), type=kind)
+    return _columns(table, media_id, rows, ("start_us", "end_us"), values=vectors)
 
 
 def frames_of(rows: pa.Table) -> tuple[Frame, ...]:
     """Frames of rows of `frames`."""
-    return tuple(Frame(**row) for row in rows.select(list(_FRAME)).to_pylist())
+    qualities = _read_qualities(rows, PictureQuality, "brightness")
+    pairs = zip(rows.select(list(_FRAME)).to_pylist(), qualities, strict=True)
+    return tuple(Frame(**row, quality=quality) for row, quality in pairs)
 
 
 def audio_of(rows: pa.Table) -> tuple[AudioChunk, ...]:
     """Chunks of rows of `audio`."""
-    return tuple(AudioChunk(**row) for row in rows.select(list(_CHUNK)).to_pylist())
+    qualities = _read_qualities(rows, SoundQuality, "peak")
+    pairs = zip(rows.select(list(_CHUNK)).to_pylist(), qualities, strict=True)
+    return tuple(AudioChunk(**row, quality=quality) for row, quality in pairs)
 
 
 def utterances_of(rows: pa.Table) -> tuple[Utterance, ...]:
@@ -83,6 +92,12 @@ def utterances_of(rows: pa.Table) -> tuple[Utterance, ...]:
 def _utterance(row: dict[str, Any]) -> Utterance:
     words = tuple(Word(**word) for word in row.pop("words") or ())
     return Utterance(**row, words=words)
+
+
+def _read_qualities(rows: pa.Table, kind: type[Any], measured: str) -> Iterator[Any]:
+    """Quality a row, None where it was not measured; `measured` is never null where it was."""
+    values = rows.select(list(kind._fields)).to_pylist()
+    return (kind(**row) if row[measured] is not None else None for row in values)
 
 
 def _qualities(records: Sequence[Any], kind: type[Any]) -> dict[str, list[Any]]:
@@ -97,4 +112,6 @@ def _columns(table: str, media_id: str, records: Sequence[Any], names: Sequence[
     schema = data_schema_of(table)
     data: dict[str, Any] = {"media_id": [media_id] * len(records), **more}
     data |= {name: [getattr(record, name) for record in records] for name in names}
-    return pa.table([pa.array(data[field.name], field.type) for field in schema], schema=schema)
+    columns = [data[field.name] for field in schema]
+    arrays = [c if isinstance(c, pa.Array) else pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    return pa.table(arrays, schema=schema)

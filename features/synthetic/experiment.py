@@ -94,7 +94,7 @@ def _extract(name: str, samples: Sequence[Sample]) -> tuple[pa.Table, pa.Table]:
     extractor = get_extractor(name)
     rows, coverage = [], []
     for found in extract_media(extractor, extractor.load("auto"), (sample.media for sample in samples)):
-        if found.status == "failed":
+        if found.status in ("failed", "partial"):
             message = f"{name} failed on generated sample {found.media_id}: {found.message}"
             raise ExtractionError(message)
         rows.append(feature_rows(found.media_id, [row for row in found.rows if isinstance(row, FeatureRow)]))

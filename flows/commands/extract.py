@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def run(call: Call) -> int:
     """Fill feature tables, level by level: text extractors after the recognisers that they read."""
     started, run_id = time.monotonic(), stages.new_run_id()
-    levels = stages.chosen_extractors(call.config.extractors)
+    levels = stages.wanted_extractors(call.config)
     store = Store.open(call.store)
     stages.require_batches(store)
     plan = partial(stages.plan_extract, call.config, store, levels, run_id)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from features.errors import TriptychError
-from features.extractors.registry import extractor_names, get_extractor
+from features.extractors.registry import default_extractors, get_extractor
 from features.schema import BATCH_ID
 from features.store import Store, read_table
 from features.store.models import list_models
 from features.store.store import size_of
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
 from flows.console import dead_letters_text, out, out_json, size_text, table
+from pipelines.reading import makers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,12 +63,12 @@ def _table(name: str, files: pa.Table) -> Row:
 def _stages(store: Store, batches: Mapping[str, frozenset[str]]) -> list[Row]:
     media = batches.get("media", frozenset())
     stages = [_stage("ingest", media, batches.get("sources", frozenset()))]
-    for name in extractor_names():
+    for name in dict.fromkeys((*default_extractors(), *makers_of(store))):
         try:
-            coverage = get_extractor(name).spec.coverage_table
+            spec = get_extractor(name).spec
         except TriptychError:
             continue  # a broken plug-in does not hide the rest
-        stages.append(_stage(f"extract {name}", batches.get(coverage, frozenset()), media))
+        stages.append(_stage(f"extract {spec.name}", batches.get(spec.coverage_table, frozenset()), media))
     for ref in list_models(store):
         stages.append(_stage(f"score {ref.key}", batches.get(ref.table, frozenset()), media))
     return stages

@@ -103,11 +103,12 @@ def run(
 class Lengths(Extractor):
     """The length of each utterance, twice; words make it fail in ways that are named after them."""
 
-    spec: ClassVar[FeatureSpec] = FeatureSpec("lengths", 1, "text", "transcripts", shape=(2,))
+    spec = FeatureSpec("lengths", 1, "text", "transcripts", shape=(2,))
     batch_size: ClassVar[int] = 3
 
-    def __init__(self) -> None:
+    def __init__(self, memory_items: int = 64) -> None:
         self.batches: list[int] = []
+        self._memory_items = memory_items
 
     def load(self, device: str) -> None:
         """No model."""
@@ -120,6 +121,8 @@ class Lengths(Extractor):
 
     def __call__(self, model: None, items: Sequence[Utterance]) -> Sequence[Samples]:
         self.batches.append(len(items))
+        if len(items) > self._memory_items:
+            raise MemoryError
         texts = [item.text for item in items]
         if "explosive" in texts:
             raise RuntimeError("explosive")
@@ -129,6 +132,8 @@ class Lengths(Extractor):
         for text, output in zip(texts, outputs, strict=True):
             if text in {"nan", "inf"}:
                 output[1] = float(text)
+            if text == "nothing":
+                output[:] = 0
         return outputs[:-1] if "lost" in texts else outputs
 
     def slim(self, item: Utterance) -> Span:

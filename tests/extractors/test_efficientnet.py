@@ -76,7 +76,7 @@ def test_a_row_covers_what_its_frame_stands_for(model: EfficientNetModel) -> Non
     assert [(row.start_us, row.end_us) for row in result.rows] == [(250_000, 1_250_000)]
 
 
-def test_one_bad_jpeg_costs_its_media_only(model: EfficientNetModel) -> None:
+def test_one_bad_jpeg_costs_itself(model: EfficientNetModel) -> None:
     good = frames_of([picture(4), picture(5)])
     bad = (good[0], dataclasses.replace(good[1], jpeg=b"\xff\xd8 no picture"))
     results = run(
@@ -84,7 +84,7 @@ def test_one_bad_jpeg_costs_its_media_only(model: EfficientNetModel) -> None:
     )
     assert [(result.status, result.error) for result in results] == [
         ("ok", None),
-        ("failed", "DecodeError"),
+        ("partial", "DecodeError"),
         ("ok", None),
     ]
     assert results[0].rows == results[2].rows

@@ -34,7 +34,7 @@ def test_rows_and_order_do_not_depend_on_the_batch(batch_size: int) -> None:
         ("d", "ok"),
         ("e", "ok"),
     ]
-    assert [row.values for row in results[1].rows] == [(3, 3), (5, 5), (4, 4), (4, 4)]
+    assert [tuple(row.values) for row in results[1].rows] == [(3, 3), (5, 5), (4, 4), (4, 4)]
     assert [row.start_us for row in results[1].rows] == [0, 1_000_000, 2_000_000, 3_000_000]
     assert len(results[4].rows) == 9
 
@@ -48,22 +48,43 @@ def test_a_batch_takes_items_of_several_media() -> None:
 @pytest.mark.parametrize(
     ("text", "error", "part"),
     [
-        ("unreadable", "ValueError", "unreadable"),
-        ("explosive", "RuntimeError", "explosive"),
-        ("nan", "ExtractionError", "NaN or infinity at [1000000, 2000000)"),
+        ("explosive", "RuntimeError", "explosive (in the extractor 'lengths' of the package 'tests')"),
+        ("nan", "ExtractionError", "[1000000, 2000000) µs: 'lengths@1' gave NaN or infinity"),
         ("inf", "ExtractionError", "NaN or infinity"),
         ("long", "ExtractionError", "3 values instead of 2"),
-        ("lost", "ExtractionError", "outputs for"),
+        ("nothing", "ExtractionError", "zeros alone"),
+        ("lost", "ExtractionError", "gave 0 outputs for 1 items"),
+        ("huge", "ExtractionError", "more memory than there is"),
     ],
 )
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
-def test_a_failure_costs_its_own_media_only(text: str, error: str, part: str, batch_size: int) -> None:
+def test_a_failure_costs_its_own_item_only(text: str, error: str, part: str, batch_size: int) -> None:
     archive = _archive()
     archive.insert(2, media("bad", utterances=utterances_of("fine", text, "fine")))
     results = run(Lengths(), archive, batch_size=batch_size)
     bad = results.pop(2)
-    assert (bad.status, bad.error, bad.rows) == ("failed", error, ())
+    assert (bad.status, bad.error) == ("partial", error)
+    assert [(row.start_us, tuple(row.values)) for row in bad.rows] == [(0, (4, 4)), (2_000_000, (4, 4))]
+    assert (bad.message or "").startswith("1 of 3 transcripts failed: [1000000, 2000000) µs: ")
     assert part in (bad.message or "")
+    assert results == run(Lengths(), _archive())
+
+
+def test_a_media_all_of_whose_items_fail_has_failed() -> None:
+    (result,) = run(Lengths(), [media(utterances=utterances_of(*["explosive"] * 5))])
+    assert (result.status, result.error, result.rows) == ("failed", "RuntimeError", ())
+    assert (result.message or "").startswith("5 of 5 transcripts failed: [0, 1000000) µs: explosive")
+    assert (result.message or "").endswith("; and 2 more")
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_a_media_that_cannot_be_read_fails_alone(batch_size: int) -> None:
+    archive = _archive()
+    archive.insert(2, media("bad", utterances=utterances_of("fine", "unreadable", "fine")))
+    results = run(Lengths(), archive, batch_size=batch_size)
+    bad = results.pop(2)
+    assert (bad.status, bad.error, bad.rows) == ("failed", "ValueError", ())
+    assert "unreadable" in (bad.message or "")
     assert results == run(Lengths(), _archive())
 
 
@@ -72,9 +93,13 @@ def test_a_media_that_cannot_be_finished_fails_alone() -> None:
     assert [result.status for result in run(Lengths(), medias)] == ["ok", "failed", "ok"]
 
 
-def test_running_out_of_memory_is_no_fault_of_a_media() -> None:
-    with pytest.raises(MemoryError):
-        run(Lengths(), [media(utterances=utterances_of("huge"))])
+def test_memory_that_runs_out_halves_the_batch_and_goes_on() -> None:
+    extractor = Lengths(memory_items=3)
+    archive = [media(name, utterances=utterances_of(*["word"] * 8)) for name in "abc"]
+    results = run(extractor, archive, batch_size=16)
+    assert results == run(Lengths(), archive)
+    assert extractor.batches[:3] == [16, 8, 4], "halved until it fits"
+    assert set(extractor.batches[4:]) == {2}, "and never tried again"
 
 
 @pytest.mark.parametrize(

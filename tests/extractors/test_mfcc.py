@@ -79,7 +79,7 @@ def test_digital_silence_has_finite_rows(model: MfccModel) -> None:
 
 def test_windows_are_cut_where_chunks_do_not_join() -> None:
     audio = chunks_of(sine(1.5)) + chunks_of(sine(1.0), start_us=5_500_000)
-    spans = [(window.start_us, window.end_us) for window in sound_windows(audio, window_us=MICROSECONDS)]
+    spans = [(window.start_us, window.end_us) for window in sound_windows(media(audio=audio), window_us=MICROSECONDS)]
     assert spans == [(0, 1_000_000), (1_000_000, 1_500_000), (5_500_000, 6_000_000), (6_000_000, 6_500_000)]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from features.errors import ExtractionError
 from features.extractors.base import Extractor
 from features.records import FeatureRow, Utterance
@@ -33,7 +35,7 @@ class Simple(Extractor):
 
     def __call__(self, model: Any, items: Sequence[Any]) -> Sequence[Any]:
         assert isinstance(model, Model)
-        return [(float(start_us), float(size)) for start_us, _, size in items]
+        return [np.array([start_us, size], np.float32) for start_us, _, size in items]
 
     def finish(self, rows: MediaRows, items: Sequence[Any], outputs: Sequence[Any]) -> Sequence[FeatureRow | Utterance]:
         del rows

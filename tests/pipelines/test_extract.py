@@ -96,16 +96,19 @@ def test_a_text_extractor_waits_for_the_recogniser(ingested: Store) -> None:
     assert len(rest) == 2
 
 
-def test_a_broken_item_costs_its_media(ingested: Store) -> None:
+def test_a_broken_item_costs_itself(ingested: Store) -> None:
     extract_here(ingested, "brittle")
     assert coverage(ingested, "brittle@1") == {
         "copy.mp4": ("ok", 2),
-        "noted.mp4": ("failed", 0),
+        "noted.mp4": ("partial", 2),
         "silent.mp4": ("ok", 2),
         "wordless.mp4": ("ok", 2),
     }
     (letter,) = letters_of(ingested, "extract:brittle@1")
-    assert (letter["error"], letter["message"]) == ("ExtractionError", "a third picture; send two")
+    assert (letter["error"], letter["message"]) == (
+        "ExtractionError",
+        "1 of 3 frames failed: a third picture; send two",
+    )
     assert len(letters_of(ingested, "ingest")) == 1
 
 
@@ -137,9 +140,9 @@ def files_of(store: Store, wave: Wave) -> list[extract.FileRecord]:
         extractor = get_extractor(name)
         lineage = lineage_of(store, extractor.spec, wave)
         for batch_id in wave.batch_ids:
-            batch = read_batch(batch_id, wave, name, lineage)
+            batch = read_batch((batch_id, (name,)), wave, {name: lineage})
             found = extract_media(extractor, extractor.load("cpu"), batch.medias, batch_size=None)
-            files += write_batch(BatchOutput(batch_id, tuple(found)), wave, name, lineage)
+            files += write_batch(BatchOutput(batch_id, name, tuple(found)), wave, lineage)
     return files
 
 

@@ -127,7 +127,7 @@ def test_utterances_survive_the_store(store: Store, utterances: list[Utterance])
 @given(st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=5), max_size=4))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_vectors_survive_the_store_bit_for_bit(store: Store, vectors: list[list[float]]) -> None:
-    given_rows = [FeatureRow(index, index + 1, tuple(values)) for index, values in enumerate(vectors)]
+    given_rows = [FeatureRow(index, index + 1, np.array(values, np.float32)) for index, values in enumerate(vectors)]
     record = write_file(store, "features/any@1", "b", feature_rows("a", given_rows))
     rows = pq.read_table(store.table_path("features/any@1") / record.path, partitioning=None)
     assert rows["values"].to_pylist() == vectors
@@ -135,7 +135,7 @@ def test_vectors_survive_the_store_bit_for_bit(store: Store, vectors: list[list[
 
 def test_vectors_are_split_by_byte_and_compressed_without_a_dictionary(store: Store) -> None:
     vectors = np.random.default_rng(0).normal(size=(200, 100)).astype(np.float32)
-    given_rows = [FeatureRow(index, index + 1, tuple(values.tolist())) for index, values in enumerate(vectors)]
+    given_rows = [FeatureRow(index, index + 1, values) for index, values in enumerate(vectors)]
     record = write_file(store, "features/any@1", "b", feature_rows("a", given_rows))
     metadata = pq.read_metadata(store.table_path("features/any@1") / record.path).row_group(0)
     columns = {metadata.column(i).path_in_schema: metadata.column(i) for i in range(metadata.num_columns)}
@@ -145,7 +145,7 @@ def test_vectors_are_split_by_byte_and_compressed_without_a_dictionary(store: St
 
 
 def test_row_groups_of_vectors_are_small_also_where_all_rows_come_at_once(store: Store) -> None:
-    row = FeatureRow(0, 1, tuple(float(value) for value in range(1000)))
+    row = FeatureRow(0, 1, np.arange(1000, dtype=np.float32))
     record = write_file(store, "features/any@1", "b", feature_rows("a", [row] * 700))
     metadata = pq.read_metadata(store.table_path("features/any@1") / record.path)
     assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [350, 350]
