@@ -1,4 +1,4 @@
-# make env | demo | test | check | bench | chaos | fuzz | evidence. Needs Python 3.11 alone; everything else goes into .venv.
+# make env | demo | test | test-gpu | check | bench | chaos | fuzz | evidence. Needs Python 3.11 alone; everything else goes into .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-$(WANTED)
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: env demo test check bench chaos fuzz evidence clean
+.PHONY: env demo test test-gpu check bench chaos fuzz evidence clean
 
 env: $(STAMP)
 
@@ -24,6 +24,9 @@ demo: env
 
 test: env
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+test-gpu: env
+	$(BIN)/python -m pytest -q -m gpu tests/gpu
 
 check: env
 	$(BIN)/ruff check .
