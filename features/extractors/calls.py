@@ -80,14 +80,15 @@ class ModelCaller:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, torch's on a GPU, ONNX Runtime's."""
+    """Whether an error says that memory ran out: Python's, torch's, ONNX Runtime's."""
     if isinstance(error, MemoryError):
         return True
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
+    is_runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")  # no RuntimeErrors
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "failed to allocate memory" in text)
+    return is_runtime and ("out of memory" in text or "allocate memory" in text)
 
 
 def _give_memory_back() -> None:

