@@ -9,13 +9,15 @@ mel filters are made once, which is as fast as librosa's own functions allow.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import librosa
 import numpy as np
+from librosa.filters import mel
 
-from features.extractors.mfcc import DELTA_WIDTH, N_MFCC, Mfcc
+from features.extractors.mfcc import DELTA_WIDTH, N_MFCC, Mfcc, MfccModel
 from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow
 from features.extractors.spectra import HOP_LENGTH, N_FFT, N_MELS
 from features.identity import MICROSECONDS
@@ -38,14 +40,14 @@ def main() -> None:
     """Print a line a length of window."""
     extractor = Mfcc()
     model = extractor.load("cpu")  # it takes one thread, and librosa then has one too
-    filters = librosa.filters.mel(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=N_MELS)
+    filters = mel(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=N_MELS)
     for seconds, target in TARGETS.items():
         items = windows(seconds)
         batches = [items[begin : begin + extractor.batch_size] for begin in range(0, len(items), extractor.batch_size)]
         ours, plain, kept = fastest(
-            lambda batches=batches: [row for batch in batches for row in extractor(model, batch)],
-            lambda items=items: [plain_mfcc(item.samples) for item in items],
-            lambda items=items: [plain_mfcc(item.samples, filters) for item in items],
+            partial(_in_batches, extractor, model, batches),
+            partial(_in_a_loop, items, None),
+            partial(_in_a_loop, items, filters),
         )
         difference = np.abs(np.array(ours[1]) - np.array(plain[1])).max()
         print(
@@ -55,6 +57,14 @@ def main() -> None:
             f"{kept[0] / ours[0]:.1f}; largest difference {difference:.1e} (target: at most {LARGEST_DIFFERENCE})",
             flush=True,
         )
+
+
+def _in_batches(extractor: Mfcc, model: MfccModel, batches: Sequence[Sequence[SoundWindow]]) -> list[Array]:
+    return [row for batch in batches for row in extractor(model, batch)]
+
+
+def _in_a_loop(items: Sequence[SoundWindow], filters: Array | None) -> list[Array]:
+    return [plain_mfcc(item.samples, filters) for item in items]
 
 
 def plain_mfcc(samples: Array, filters: Array | None = None) -> Array:
