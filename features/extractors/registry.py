@@ -18,6 +18,9 @@ GROUP = "triptych.extractors"
 
 _BUILT_IN = {
     "efficientnet_lite0": "features.extractors.efficientnet:EfficientNetLite0",
+    "hub_audio": "features.extractors.hub_audio:HubAudio",
+    "hub_image": "features.extractors.hub_image:HubImage",
+    "hub_text": "features.extractors.hub_text:HubText",
     "mfcc": "features.extractors.mfcc:Mfcc",
     "minilm": "features.extractors.minilm:MiniLM",
     "pocketsphinx": "features.extractors.pocketsphinx:PocketSphinx",
