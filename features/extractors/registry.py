@@ -18,6 +18,7 @@ GROUP = "triptych.extractors"
 
 _BUILT_IN = {
     "efficientnet_lite0": "features.extractors.efficientnet:EfficientNetLite0",
+    "faster_whisper": "features.extractors.faster_whisper:FasterWhisper",
     "hub_audio": "features.extractors.hub_audio:HubAudio",
     "hub_image": "features.extractors.hub_image:HubImage",
     "hub_text": "features.extractors.hub_text:HubText",

@@ -133,3 +133,26 @@ def values(results: list[Extracted]) -> np.ndarray:
 def edit_json(path: Path, **changes: Any) -> None:
     """Change entries of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def whisper_for_ctranslate2(parent: Path) -> Path:
+    """An English Whisper model with a tokenizer of bytes, converted as faster-whisper wants it."""
+    from ctranslate2.converters import TransformersConverter
+    from transformers import GenerationConfig
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    special = ("endoftext", "startoftranscript", "translate", "transcribe", "startoflm", "startofprev", "nospeech")
+    named = [f"<|{name}|>" for name in (*special, "notimestamps")]
+    vocabulary = {piece: index for index, piece in enumerate([*bytes_to_unicode().values(), *named])}
+    tokenizer = transformers.WhisperTokenizer(vocab=vocabulary, merges=[], additional_special_tokens=named)
+    ids = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 256) | {"decoder_start_token_id": 257}
+    sizes = {f"{side}_{what}": size for side in ("encoder", "decoder") for what, size in _WHISPER_SIZES.items()}
+    model = WhisperForConditionalGeneration(WhisperConfig(d_model=32, vocab_size=264 + 1501, **sizes, **ids))
+    model.generation_config = GenerationConfig(suppress_tokens=[], begin_suppress_tokens=[256], **ids)
+    folder = save(model, parent / "source", tokenizer, WhisperFeatureExtractor())
+    helpers = ["tokenizer.json", "preprocessor_config.json"]
+    quietly(TransformersConverter(str(folder), copy_files=helpers).convert, str(parent / "tiny"))
+    return parent / "tiny"
+
+
+_WHISPER_SIZES = {"layers": 2, "attention_heads": 4, "ffn_dim": 64}
