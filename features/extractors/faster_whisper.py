@@ -155,7 +155,6 @@ class FasterWhisper(Extractor):
     def load(self, device: str) -> FasterWhisperModel:
         """Load detector and recogniser; the hub is not asked."""
         folder = self._located.folder
-        limit_threads()
         try:
             model = FasterWhisperModel(folder, pick_device(device))
         except (RuntimeError, ValueError, OSError) as error:

@@ -130,7 +130,6 @@ class HubImage(Extractor):
     def load(self, device: str) -> ImageNetwork:
         """Load the network; the hub is not asked."""
         torch_device = pick_device(device)
-        limit_threads()
         network = ImageNetwork(self._model, torch_device)
         limit_threads()
         grey = np.full((64, 64, 3), 127, np.uint8)

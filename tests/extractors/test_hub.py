@@ -234,6 +234,7 @@ def test_without_a_model_it_says_what_it_wants(name: str) -> None:
 def test_the_registry_makes_it_again_by_its_maker(folder: Path) -> None:
     spec = get_extractor(f"hub_image:{folder}").spec
     assert get_extractor(spec.maker).spec == spec
+    assert pickle.loads(pickle.dumps(get_extractor(spec.maker))).spec == spec  # processes that share it are given it
     cleaned = get_extractor(f"hub_image:{folder}+nonblack").spec
     assert (cleaned.name, cleaned.made_by) == ("hub_image_vit_nonblack", f"hub_image:{folder}+nonblack")
 
