@@ -14,7 +14,7 @@ from features.extractors.hub_files import check_finished
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TAKES = "a local folder, or OWNER/NAME or OWNER/NAME@REVISION on the hub"
+TAKES = "local folder, or OWNER/NAME or OWNER/NAME@REVISION on the hub"
 
 _CARD = "README.md"
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
@@ -65,7 +65,7 @@ def locate(where: str, wanted: Sequence[str]) -> Located:
         return Located(folder, folder.name, str(folder))
     match = _NAME.fullmatch(where)
     if match is None:
-        message = f"no folder {where!r} here, and it is no name on the hub; give {TAKES}"
+        message = f"no folder {where!r} here, and it is no name on the hub; give a {TAKES}"
         raise ExtractionError(message)
     repo, revision = match.groups()
     return Located(_snapshot(repo, revision, tuple(wanted)), repo.partition("/")[2], where)

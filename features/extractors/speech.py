@@ -22,7 +22,6 @@ PAD_MS = 300
 SPEECH_THRESHOLD = 0.5
 
 SPEECH_PARAMETERS = (
-    ("sample_rate_hz", str(SAMPLE_RATE_HZ)),
     ("block_us", str(BLOCK_US)),
     ("speech_threshold", str(SPEECH_THRESHOLD)),
     ("shortest_speech_ms", str(SHORTEST_SPEECH_MS)),

@@ -227,7 +227,7 @@ def test_what_is_nowhere_is_named_with_what_to_do(cache: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["hub_image", "hub_audio", "hub_text"])
 def test_without_a_model_it_says_what_it_wants(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"wants to know which: {name}:a local folder, or OWNER/NAME"):
+    with pytest.raises(ConfigError, match=f"wants to know which: {name}:local folder, or OWNER/NAME"):
         get_extractor(name)
 
 
