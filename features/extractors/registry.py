@@ -22,9 +22,11 @@ _BUILT_IN = {
     "hub_audio": "features.extractors.hub_audio:HubAudio",
     "hub_image": "features.extractors.hub_image:HubImage",
     "hub_text": "features.extractors.hub_text:HubText",
+    "mel": "features.extractors.mel:Mel",
     "mfcc": "features.extractors.mfcc:Mfcc",
     "minilm": "features.extractors.minilm:MiniLM",
     "pocketsphinx": "features.extractors.pocketsphinx:PocketSphinx",
+    "prosody": "features.extractors.prosody:Prosody",
 }
 
 
