@@ -40,6 +40,9 @@ bench: env
 	$(BIN)/python -m tests.benchmarks.scale
 	$(BIN)/python -m tests.benchmarks.reading
 	$(BIN)/python -m tests.benchmarks.codecs
+	$(BIN)/python -m tests.benchmarks.mfcc
+	$(BIN)/python -m tests.benchmarks.efficientnet
+	$(BIN)/python -m tests.benchmarks.extract
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos

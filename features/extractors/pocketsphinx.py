@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +12,7 @@ from features.errors import TranscriptionError
 from features.extractors.base import Extractor
 from features.extractors.device import limit_threads
 from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow, sound_windows, span_of
+from features.extractors.speech import BLOCK_US, SPEECH_PARAMETERS, SpeechDetector
 from features.extractors.weights import check_weights, package_folder
 from features.identity import MICROSECONDS
 from features.records import Utterance, Word
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from features.records import MediaRows
 
     Samples = npt.NDArray[np.float32]
-
-BLOCK_US = 60 * MICROSECONDS
-LONGEST_SECONDS = 15.0
-SHORTEST_SPEECH_MS = 250
-PAUSE_MS = 800
-PAD_MS = 300
-SPEECH_THRESHOLD = 0.5
 
 _FRAME_US = MICROSECONDS // 100  # the acoustic model's frames
 _PCM_MAX = 32767
@@ -53,7 +46,7 @@ class PocketSphinxModel:
         from pocketsphinx import Decoder
 
         self.lock = Lock()  # both keep state, and Beam may call from several threads of a process
-        self.detector = _load_detector()
+        self.detector = SpeechDetector()
         self.decoder = Decoder(
             hmm=str(sphinx / "en-us"),
             lm=str(sphinx / "en-us.lm.bin"),
@@ -65,20 +58,7 @@ class PocketSphinxModel:
 
     def stretches(self, samples: Samples) -> list[tuple[int, int]]:
         """Stretches of speech as indices of samples, `[begin, end)`, cut at pauses where longer than 15 s."""
-        import torch
-        from silero_vad import get_speech_timestamps
-
-        found = get_speech_timestamps(
-            torch.tensor(samples),
-            self.detector,
-            threshold=SPEECH_THRESHOLD,
-            sampling_rate=SAMPLE_RATE_HZ,
-            min_speech_duration_ms=SHORTEST_SPEECH_MS,
-            max_speech_duration_s=LONGEST_SECONDS,
-            min_silence_duration_ms=PAUSE_MS,
-            speech_pad_ms=PAD_MS,
-        )
-        return [(int(item["start"]), int(item["end"])) for item in found]
+        return self.detector(samples)
 
     def words(self, samples: Samples, start_us: int) -> tuple[Word, ...]:
         """Words of one stretch, without fillers; times on the timeline where `samples` start at `start_us`."""
@@ -123,14 +103,7 @@ class PocketSphinx(Extractor):
         source="pocketsphinx 5.1.1 en-us, silero-vad 6.2.3",
         licence="BSD-2-Clause AND MIT",
         weights_fingerprint="c20a528fc0ca2957",
-        parameters=(
-            ("block_us", str(BLOCK_US)),
-            ("speech_threshold", str(SPEECH_THRESHOLD)),
-            ("shortest_speech_ms", str(SHORTEST_SPEECH_MS)),
-            ("pause_ms", str(PAUSE_MS)),
-            ("pad_ms", str(PAD_MS)),
-            ("longest_seconds", str(LONGEST_SECONDS)),
-        ),
+        parameters=SPEECH_PARAMETERS,
     )
     batch_size: ClassVar[int] = 1
     """The decoder takes one block after another: a batch would only spread the damage of a bad one."""
@@ -188,12 +161,3 @@ def _word(segment: Any, start_us: int, end_us: int) -> Word | None:  # noqa: ANN
     begins_us = min(start_us + segment.start_frame * _FRAME_US, end_us)
     ends_us = min(start_us + (segment.end_frame + 1) * _FRAME_US, end_us)
     return Word(text, begins_us, ends_us, min(max(float(segment.prob), 0.0), 1.0))
-
-
-def _load_detector() -> Any:  # noqa: ANN401 - silero-vad has no types
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.load. is deprecated", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message="path is deprecated", category=DeprecationWarning)
-        from silero_vad import load_silero_vad
-
-        return load_silero_vad()

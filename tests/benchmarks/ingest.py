@@ -5,7 +5,8 @@ Run by `make bench`.
 - Clips: the job's CPU time over a bare PyAV loop that makes the same pictures and sound and keeps nothing. The job
   also plans, hashes, checks, starts a decoding process, writes Parquet and commits. Each is repeated and the best time
   counts, for these machines are noisy.
-- Video: 30 minutes, ingested by the job, over the bare decode of the same files; and two workers' time over one's.
+- Video: 30 minutes, ingested by the job, over the bare decode of the same files, in turns; and two workers' time over
+  one's.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ ROUNDS = 5
 TARGET = 1.15
 VIDEOS = 6
 MINUTES = 5
+WIDTH, HEIGHT = 1280, 720
+ROUNDS_OF_VIDEO = 2
 TARGET_OF_VIDEO = 1.10
 TARGET_OF_WORKERS = 1.8
 
@@ -55,16 +58,22 @@ def _videos() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         videos = Path(scratch) / "videos"
         _make_videos(videos)
-        bare = _cpu_seconds(lambda: _bare_decode(videos))
-        job = _cpu_seconds(lambda: _ingest(videos, Path(scratch) / "store"))
+        bare, job = [], []
+        for number in range(ROUNDS_OF_VIDEO):
+            bare.append(_cpu_seconds(lambda: _bare_decode(videos)))
+            root = Path(scratch) / f"store-of-round-{number}"
+            job.append(_cpu_seconds(lambda root=root: _ingest(videos, root)))
         walls = {}
         for workers in (1, 2):
             begun = time.monotonic()
             _run_night(videos, Path(scratch) / f"store-{workers}", workers)
             walls[workers] = time.monotonic() - begun
-    print(f"bare decode      {bare:7.2f} CPU s  ({VIDEOS} videos of {MINUTES} minutes, 640x360, H.264)")
-    print(f"ingest job       {job:7.2f} CPU s")
-    print(f"ratio            {job / bare:7.3f}        (target: at most {TARGET_OF_VIDEO})")
+    print(
+        f"bare decode      {min(bare):7.2f} CPU s  (best of {ROUNDS_OF_VIDEO}; {VIDEOS} videos of {MINUTES} minutes, "
+        f"{WIDTH}x{HEIGHT}, H.264)"
+    )
+    print(f"ingest job       {min(job):7.2f} CPU s")
+    print(f"ratio            {min(job) / min(bare):7.3f}        (target: at most {TARGET_OF_VIDEO})")
     print(f"two workers      {walls[2]:7.2f} s, one {walls[1]:.2f} s")
     print(
         f"ratio            {walls[1] / walls[2]:7.3f}        (target: at least {TARGET_OF_WORKERS}, with their start)"
@@ -75,16 +84,16 @@ def _make_videos(folder: Path) -> None:
     """One video, and copies of it with another comment each, which are other bytes."""
     folder.mkdir()
     rng = np.random.default_rng(1)
-    picture = rng.integers(0, 255, (360, 640 + 512, 3), np.uint8)
+    picture = rng.integers(0, 255, (HEIGHT, WIDTH + 512, 3), np.uint8)
     picture = cv2.GaussianBlur(picture, (0, 0), 4)
     first = folder / "video_0.mp4"
     with av.open(str(first), "w") as output:
         video = output.add_stream("libx264", rate=25, options={"preset": "veryfast"})
-        video.width, video.height, video.pix_fmt = 640, 360, "yuv420p"
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = output.add_stream("aac", rate=48_000)
         for index in range(MINUTES * 60 * 25):
             left = int(256 + 250 * np.sin(index / 40))
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:, left : left + 640]), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:, left : left + WIDTH]), format="rgb24")
             output.mux(video.encode(frame))
         time_s = np.arange(48_000) / 48_000
         for second in range(MINUTES * 60):
