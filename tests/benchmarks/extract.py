@@ -3,8 +3,8 @@
 Run by `make bench`. For each default extractor: items a second of the whole job (read, decode, run, check, write,
 commit; one process) over a bare loop with the same decoding, model and sizes of batches that keeps nothing. Both load
 the model, are repeated in turns, and the best time counts, for these machines are noisy. To measure some:
-`python -m tests.benchmarks.extract NAME…`. Recognition runs over real speech where the shared folder is there, else over
-the drawn clips' sound.
+`python -m tests.benchmarks.extract NAME…`. Recognition runs over real speech where the shared folder is there, else
+over the drawn clips' sound.
 """
 
 from __future__ import annotations
