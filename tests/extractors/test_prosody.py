@@ -9,6 +9,7 @@ import pytest
 from features.extractors.prosody import STATISTICS, UNVOICED_SEMITONES, Prosody, prosody_of
 from features.extractors.voice import VoiceModel
 from features.records import FeatureRow
+from tests.benchmarks import quality_ravdess
 from tests.extractors.making import RATE_HZ, chunks_of, media, run, sine
 
 SECONDS = np.arange(2 * RATE_HZ) / RATE_HZ
@@ -126,3 +127,14 @@ def test_a_row_is_two_seconds(model: VoiceModel, seconds: float, num_rows: int) 
     (result,) = run(Prosody(), [media(audio=chunks_of(NOISE[: round(seconds * RATE_HZ)]))], model=model)
     assert [row.start_us for row in result.rows] == [0, 2_000_000][:num_rows]
     assert all(isinstance(row, FeatureRow) and row.values.shape == (len(STATISTICS),) for row in result.rows)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not quality_ravdess.FOLDER.is_dir(), reason="no shared data folder")
+def test_a_probe_tells_emotions_of_actors_that_it_never_heard() -> None:
+    clips = quality_ravdess.clips_of(range(1, 5))  # 240 of the 720, in two folds
+    alone, best = quality_ravdess.accuracies(clips, [("mfcc",), ("mfcc", "prosody", "mel")])
+    assert alone.plain > 0.28  # the most frequent emotion: .133
+    assert best.plain > 0.36
+    assert best.per_actor > 0.42
+    assert best.per_actor > alone.plain + 0.05
