@@ -53,6 +53,19 @@ COMMANDS: dict[str, Command] = {
         None,
         (_arg("recipe", help="packaged recipe or TOML file"),),
     ),
+    "train-tokenizer": Command(
+        "train_tokenizer",
+        "fit a tokenizer on the text of the training split, and register it; the extractor tokens uses the newest",
+        "triptych train-tokenizer --recipe sentiment",
+        None,
+        (
+            _arg("name", nargs="?", default="tokenizer", help="name of the tokenizer (default tokenizer)"),
+            _arg("--vocabulary", type=int, default=10_000, metavar="PIECES", help="pieces at most (default 10000)"),
+            _arg("--recipe", default="", help="split as training this recipe would, dealt now where it was not yet"),
+            _arg("--split", default="", metavar="NAME", help="table splits/NAME; default: the only one there is"),
+            _arg("--all", action="store_true", help="learn from the text of all media, whatever its split"),
+        ),
+    ),
     "score": Command(
         "score", "score pending batches, each segment once a model", "triptych score sentiment", ScoreConfig
     ),

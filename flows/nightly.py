@@ -148,9 +148,10 @@ def run_nightly(
     refusal is raised at the end.
     """
     stages.check_inputs(config, root)
-    recipe, levels = load_recipe(config.recipe), stages.wanted_extractors(config)
+    recipe = load_recipe(config.recipe)
     run = _Run(config, beam_args or [], on_progress)
     store, _ = stages.plan_ingest(config, root, run.run_id)
+    levels = stages.wanted_extractors(config, store)
     run.waves(store, "ingest", partial(stages.plan_unfinished, config, store, run.run_id))
     run.waves(store, "extract", partial(stages.plan_extract, config, store, levels, run.run_id))
     if config.labels:

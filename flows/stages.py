@@ -26,6 +26,7 @@ from features.store.labels import read_label_file
 from features.store.lineage import Lineage, code_version
 from features.store.plan import BatchLimits, read_plan, waves
 from features.store.rows import table_of
+from features.tokenizer.folder import newest_maker
 from pipelines.options import decode_config
 from pipelines.reading import check_shots_of, feature_keys, inputs_of, scores_shots
 from pipelines.sources import check_sources, list_sources
@@ -140,16 +141,17 @@ def check_ingested(store: Store, wave: Wave) -> None:
 
 
 def chosen_extractors(
-    names: Sequence[str], *, skip_black: bool = False, skip_silence: bool = False
+    names: Sequence[str], *, skip_black: bool = False, skip_silence: bool = False, store: Store | None = None
 ) -> tuple[tuple[str, ...], ...]:
     """Extractors by level: those that read base tables, then those that read recognised text.
 
-    A text extractor brings the default recognisers with it, since it waits for what they hear.
+    A text extractor brings the default recognisers with it, since it waits for what they hear. Plain `tokens` means
+    the newest tokenizer of the store.
 
     Raises:
-        ConfigError: An extractor is unknown.
+        ConfigError: An extractor is unknown, or the store has no tokenizer.
     """
-    wanted = list(names or default_extractors())
+    wanted = [_of_store(name, store) for name in names or default_extractors()]
     if skip_black or skip_silence:
         wanted = [_cleaned(name, skip_black=skip_black, skip_silence=skip_silence) for name in wanted]
     if any(get_extractor(name).spec.inputs == "transcripts" for name in wanted):
@@ -157,13 +159,19 @@ def chosen_extractors(
     return ordered(wanted)
 
 
-def wanted_extractors(config: ExtractConfig) -> tuple[tuple[str, ...], ...]:
-    """The extractors that a configuration asks for, by level.
+def wanted_extractors(config: ExtractConfig, store: Store | None = None) -> tuple[tuple[str, ...], ...]:
+    """The extractors that a configuration asks for, by level; `tokens` needs the store.
 
     Raises:
-        ConfigError: An extractor is unknown.
+        ConfigError: An extractor is unknown, or the store has no tokenizer.
     """
-    return chosen_extractors(config.extractors, skip_black=config.skip_black, skip_silence=config.skip_silence)
+    skip_black, skip_silence = config.skip_black, config.skip_silence
+    return chosen_extractors(config.extractors, skip_black=skip_black, skip_silence=skip_silence, store=store)
+
+
+def _of_store(name: str, store: Store | None) -> str:
+    """What makes an extractor whose model lies in the store; another's name as it is."""
+    return newest_maker(store) if name == "tokens" and store is not None else name
 
 
 def _cleaned(maker: str, *, skip_black: bool, skip_silence: bool) -> str:
@@ -261,7 +269,7 @@ def check_inputs(config: NightlyConfig, root: str) -> None:
     """
     check_sources(config.sources, store=root)
     load_recipe(config.recipe)
-    wanted_extractors(config)
+    wanted_extractors(config, Store(str(Path(root).absolute())))
     if config.labels:
         read_label_file(Path(config.labels))
     if config.report and not Path(config.report).absolute().parent.is_dir():

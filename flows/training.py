@@ -76,8 +76,7 @@ def train_recipe(
     recipe = load_recipe(name)
     examples, splits = read_examples(store, recipe)
     trained, comparison = compare(recipe, examples, on_progress=on_progress)
-    lineage = Lineage(run_id, "split", code_version(), inputs=store.versions([f"labels/{recipe.labels}"]))
-    upsert(store, f"splits/{recipe.splits.name}", splits, key=("media_id",), lineage=lineage)
+    _store_splits(store, recipe, splits, run_id)
     ref = ModelRef(recipe.name, next_version(store, recipe.name))
     folder = model_folder(store, ref)
     try:
@@ -98,15 +97,26 @@ def train_recipe(
     return TrainedModel(ref, comparison)
 
 
+def deal_splits(store: Store, recipe: Recipe, run_id: str) -> dict[str, str]:
+    """Split by labelled media as `train_recipe` would have it, dealt and stored now where that was not done before.
+
+    Raises:
+        ConfigError: The store has no labels for the recipe.
+        ModelError: A label is of no class, or a group stands on two sides.
+    """
+    labels = _labels(store, recipe)
+    groups, splits = _splits(store, recipe, read_table(store, "media").drop_columns([BATCH_ID]), labels)
+    _store_splits(store, recipe, _split_rows(groups, splits), run_id)
+    return splits
+
+
 def read_examples(store: Store, recipe: Recipe) -> tuple[Examples, list[dict[str, str]]]:
     """The recipe's examples, aligned, and their rows of `splits`, to be stored once a model is made."""
     from features.fusion.dataset import build_examples
 
-    labels_table = f"labels/{recipe.labels}"
-    _require(store, labels_table, f"load labels: triptych --store {store.root} label {recipe.labels} FILE")
+    labels = _labels(store, recipe)
     for feature in recipe.features:
         _require(store, f"features/{feature.name}", f"extract it: triptych --store {store.root} extract")
-    labels = read_table(store, labels_table)
     tables = read_tables(store, [feature.name for feature in recipe.features], None)
     coverage = {f.name: read_table(store, f"coverage/{f.name}").drop_columns([BATCH_ID]) for f in recipe.features}
     groups, splits = _splits(store, recipe, tables.media, labels)
@@ -121,7 +131,22 @@ def read_examples(store: Store, recipe: Recipe) -> tuple[Examples, list[dict[str
         transcripts=tables.transcripts,
         shots=tables.shots,
     )
-    return examples, [{"group_id": groups[m], "media_id": m, "split": splits[m]} for m in sorted(groups)]
+    return examples, _split_rows(groups, splits)
+
+
+def _labels(store: Store, recipe: Recipe) -> pa.Table:
+    table = f"labels/{recipe.labels}"
+    _require(store, table, f"load labels: triptych --store {store.root} label {recipe.labels} FILE")
+    return read_table(store, table)
+
+
+def _split_rows(groups: dict[str, str], splits: dict[str, str]) -> list[dict[str, str]]:
+    return [{"group_id": groups[m], "media_id": m, "split": splits[m]} for m in sorted(groups)]
+
+
+def _store_splits(store: Store, recipe: Recipe, rows: list[dict[str, str]], run_id: str) -> None:
+    lineage = Lineage(run_id, "split", code_version(), inputs=store.versions([f"labels/{recipe.labels}"]))
+    upsert(store, f"splits/{recipe.splits.name}", rows, key=("media_id",), lineage=lineage)
 
 
 def _require(store: Store, table: str, remedy: str) -> None:

@@ -27,6 +27,7 @@ _BUILT_IN = {
     "minilm": "features.extractors.minilm:MiniLM",
     "pocketsphinx": "features.extractors.pocketsphinx:PocketSphinx",
     "prosody": "features.extractors.prosody:Prosody",
+    "tokens": "features.extractors.tokens:Tokens",
 }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from features.errors import StoreError
+from features.errors import ConfigError, StoreError
 from features.store.models import ModelRef, list_models, model_folder
 from features.store.read import read_committed
+from features.tokenizer.folder import list_tokenizers, read_card, tokenizer_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from features.store.store import Store
 
@@ -25,10 +26,11 @@ class Learned(NamedTuple):
 
 
 def models_that_learned(store: Store, media_ids: Collection[str], batch_ids: Collection[str]) -> tuple[Learned, ...]:
-    """Models that may have learned from any of these media.
+    """Models, and tokenizers, that may have learned from any of these media.
 
     A model learned from a media that its label set named, at the version that the model states (now, where that can no
     longer be read), unless the media was dealt to the test split. A media of its split `dev` chose its best epoch.
+    A tokenizer learned from the media of its training split, or from all that there were; later ones are named too.
 
     Args:
         store: The store.
@@ -45,7 +47,18 @@ def models_that_learned(store: Store, media_ids: Collection[str], batch_ids: Col
         named = _labelled(store, f"labels/{labels}", card.get("version"), batch_ids)
         if any(media_id in named and dealt.get(media_id, "train") in _LEARNING for media_id in media_ids):
             found.append(Learned(ref, ref.table if store.has(ref.table) else None))
-    return tuple(found)
+    return (*found, *_tokenizers_that_learned(store, media_ids, batch_ids))
+
+
+def _tokenizers_that_learned(store: Store, media_ids: Collection[str], batch_ids: Collection[str]) -> Iterator[Learned]:
+    for ref in list_tokenizers(store):
+        try:
+            table = read_card(tokenizer_folder(store, ref)).split
+        except ConfigError:
+            continue
+        dealt = _splits(store, table, batch_ids) if table else dict.fromkeys(media_ids, "train")
+        if any(dealt.get(media_id) == "train" for media_id in media_ids):
+            yield Learned(ModelRef(ref.name, ref.version), None)
 
 
 def _card(store: Store, ref: ModelRef) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from features.transcripts.choice import source_rank
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from features.reading.snapshot import Snapshot
     from features.store.store import Store
 
@@ -21,12 +23,17 @@ def text_tables(store: Store) -> list[str]:
     return [table for table in store.tables() if table.partition("/")[0] == "transcripts"]
 
 
-def best_text_of(snapshot: Snapshot, batch_id: str, media_id: str | None = None) -> pa.Table:
-    """Utterances of a batch, of each media those of its best source: subtitle, sidecar, then recognised speech."""
+def best_text_of(
+    snapshot: Snapshot, batch_id: str, media_id: str | None = None, *, columns: Sequence[str] = _COLUMNS
+) -> pa.Table:
+    """Utterances of a batch, of each media those of its best source: subtitle, sidecar, then recognised speech.
+
+    `media_id` and `source` are to be among the columns.
+    """
     tables = [table for table in snapshot.files if table.partition("/")[0] == "transcripts"]
-    found = [snapshot.read(table, batch_id, _COLUMNS, media_id) for table in tables]
+    found = [snapshot.read(table, batch_id, columns, media_id) for table in tables]
     if not found:
-        return snapshot.read("transcripts", batch_id, _COLUMNS)
+        return snapshot.read("transcripts", batch_id, columns)
     rows = pa.concat_tables(found)
     pairs = rows.group_by(["media_id", "source"]).aggregate([])
     best: dict[str, str] = {}

@@ -48,9 +48,9 @@ def newest_model(store: Store, name: str) -> ModelRef | None:
 
 
 def next_version(store: Store, name: str) -> int:
-    """The version that the next model of a name gets."""
-    newest = newest_model(store, name)
-    return 1 if newest is None else newest.version + 1
+    """The version that the next model of a name gets: above all that lies under the name, tokenizers too."""
+    folders = (store.path / "models" / name).glob("*")
+    return 1 + max((int(path.name) for path in folders if path.name.isdigit()), default=0)
 
 
 def find_model(store: Store, text: str) -> ModelRef:

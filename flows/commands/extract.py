@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def run(call: Call) -> int:
     """Fill feature tables, level by level: text extractors after the recognisers that they read."""
     started, run_id = time.monotonic(), stages.new_run_id()
-    levels = stages.wanted_extractors(call.config)
     store = Store.open(call.store)
+    levels = stages.wanted_extractors(call.config, store)
     stages.require_batches(store)
     plan = partial(stages.plan_extract, call.config, store, levels, run_id)
     return finish(call, store, run_id, run_waves(call, store, "extract", plan, run_id), started)
