@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
+from pyarrow import types
 
 from features.errors import ConfigError, ModelError
 from features.fusion.overlaps import NEAREST_WITHIN_US, Overlaps, find_overlaps, pieces
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["NEAREST_WITHIN_US", "POOLS", "Pooled", "Sequences", "pad_by_overlap", "pool_by_overlap", "width_of"]
+__all__ = [
+    "NEAREST_WITHIN_US",
+    "POOLS",
+    "Pooled",
+    "Sequences",
+    "check_ids",
+    "pad_by_overlap",
+    "pool_by_overlap",
+    "width_of",
+]
 
 POOLS = ("mean", "max", "std", "last")
 """Ways to make one vector of the rows that overlap a segment."""
@@ -72,12 +82,13 @@ def pool_by_overlap(segments: pa.Table, rows: pa.Table, shape: tuple[int, ...], 
         A vector a segment, in the order of `segments`.
 
     Raises:
-        ConfigError: There is no such way to pool.
+        ConfigError: There is no such way to pool, or it would make numbers of ids.
         ModelError: A vector does not have the shape.
     """
     if how not in POOLS:
         message = f"there is no way to pool {how!r}; write one of {', '.join(POOLS)}"
         raise ConfigError(message)
+    check_ids("the feature", rows.schema.field("values").type.value_type, how)
     overlaps = find_overlaps(segments, rows)
     vectors = _vectors(rows, math.prod(shape))
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is masked below
@@ -119,6 +130,22 @@ def pad_by_overlap(segments: pa.Table, rows: pa.Table, shape: tuple[int, ...], m
     present = (overlaps.counts > 0) & np.isfinite(values).all(axis=(1, 2))
     values[~present] = 0
     return Sequences(values, np.where(present, np.minimum(overlaps.counts, max_len), 0), present, overlaps.nearest)
+
+
+def check_ids(name: str, number: pa.DataType, how: str) -> None:
+    """Refuse to average ids: they name pieces of text, and what lies between two of them names another.
+
+    Args:
+        name: The feature, in words.
+        number: Type of its numbers.
+        how: One of `POOLS`.
+
+    Raises:
+        ConfigError: The numbers are ids, and `how` is not `last`.
+    """
+    if how != "last" and not types.is_floating(number):
+        message = f"{name} holds ids of pieces of text, whose {how} means nothing; pool it by 'last', or take"
+        raise ConfigError(message + " the sequence with Padded(max_len)")
 
 
 def width_of(rows: pa.Table) -> int:

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import ConfigError
-from features.fusion.alignment import POOLS, Pooled, Sequences, pad_by_overlap, pool_by_overlap, width_of
+from features.fusion.alignment import POOLS, Pooled, Sequences, check_ids, pad_by_overlap, pool_by_overlap, width_of
 from features.fusion.settings import nearest
+from features.reading.raw import RAW_TABLES, fixed_lists
 from features.reading.snapshot import version_at
+from features.schema import schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,9 +66,14 @@ class FeatureColumn(NamedTuple):
         return f"coverage/{self.key}"
 
     @property
+    def number(self) -> pa.DataType:
+        """Type of the numbers: float32, or int32 for ids."""
+        return schema_of(self.table).field("values").type.value_type
+
+    @property
     def fields(self) -> tuple[pa.Field, ...]:
         """The vector (null where absent), and the masks that say whether and why."""
-        vector = pa.list_(pa.float32(), self.width)
+        vector = pa.list_(self.number, self.width)
         is_padded = isinstance(self.pool, Padded)
         kind = pa.list_(vector, self.pool.max_len) if isinstance(self.pool, Padded) else vector
         length = [pa.field(f"{self.name}:length", pa.int32())] if is_padded else []
@@ -109,13 +116,9 @@ class FeatureColumn(NamedTuple):
         present = found.present & is_ok
         if not is_ok.all():
             found.values[~is_ok] = 0
-        array = pa.array(found.values.reshape(-1))
-        sizes = (self.width, *found.values.shape[1:-1])
-        for size in sizes[:-1]:
-            array = pa.FixedSizeListArray.from_arrays(array, size)
-        mask = pa.array(~present)
+        values = found.values.astype(self.number.to_pandas_dtype(), copy=False)
         return {
-            self.name: pa.FixedSizeListArray.from_arrays(array, sizes[-1], mask=mask),
+            self.name: fixed_lists(values, present),
             f"{self.name}:present": pa.array(present),
             f"{self.name}:nearest": pa.array(found.nearest & present),
         }
@@ -132,15 +135,19 @@ def feature_columns(
         snapshot: Of the feature tables.
 
     Raises:
-        ConfigError: A way to pool is unknown, or is for a feature that is not read.
+        ConfigError: A way to pool is unknown, is for a feature that is not read, or would make numbers of ids.
     """
     pools = pool if isinstance(pool, Mapping) else dict.fromkeys(keys, pool)
     for name, how in pools.items():
         _check_pool(name, how, list(keys))
-    return tuple(
+    columns = tuple(
         FeatureColumn(name, key, _width(snapshot, f"{_FAMILY}{key}"), pools.get(name, "mean"))
         for name, key in keys.items()
     )
+    for column in columns:
+        if isinstance(column.pool, str):
+            check_ids(f"feature {column.name!r}", column.number, column.pool)
+    return columns
 
 
 def find_keys(names: Sequence[str], store: Store, as_of: AsOf) -> dict[str, str]:
@@ -149,11 +156,8 @@ def find_keys(names: Sequence[str], store: Store, as_of: AsOf) -> dict[str, str]
     A bare name stands for its newest version: of those that `as_of` names, or that had been made by then.
 
     Raises:
-        ConfigError: There is no such feature, or one is named twice.
+        ConfigError: There is no such feature.
     """
-    if not names or len(set(names)) < len(names):
-        message = f"features {list(names)} cannot be read; name at least one, each once"
-        raise ConfigError(message)
     known = [table.removeprefix(_FAMILY) for table in store.tables() if table.startswith(_FAMILY)]
     return {name: _key(name, known, store, as_of) for name in names}
 
@@ -179,6 +183,9 @@ def _version(key: str) -> int:
 
 
 def _check_pool(name: str, pool: Pool, names: Sequence[str]) -> None:
+    if name in RAW_TABLES:
+        message = f"raw input {name!r} is an array a segment, and is not pooled; leave it out of pool"
+        raise ConfigError(message)
     if name not in names:
         message = f"pool names {name!r}, which is not read; {nearest(name, list(names))}read are {', '.join(names)}"
         raise ConfigError(message)

@@ -16,6 +16,7 @@ from features.errors import ConfigError, StoreError
 from features.fusion.segments import SEGMENTS, check_shots, parse_segmentation, segments_of
 from features.fusion.settings import nearest
 from features.reading.columns import FeatureColumn, Pool, feature_columns, find_keys
+from features.reading.raw import RAW_TABLES, RawColumn
 from features.reading.snapshot import AsOf, Snapshot, take_snapshot
 from features.reading.text import best_text_of, text_tables
 from features.schema import MEDIA, schema_of
@@ -53,10 +54,12 @@ def open_features(
 
     Args:
         store: The store.
-        names: Features: `<name>` for its newest version, or `<name>@<version>`.
+        names: Features: `<name>` for its newest version, or `<name>@<version>`; and raw inputs, which are computed
+            from the stored pictures and sound: `frame64` (of the frame nearest to the middle of a segment) and
+            `log_mel_128` (of the middle 4.096 s of its sound).
         segmentation: `whole`, `window:10s` (or `500ms`), `utterances`, `shots`, `labels:<set>`.
         pool: How rows that overlap a segment become its vector: `mean`, `max`, `std`, `last`, or `Padded(max_len)` for
-            the sequence of them; one for all, or by name.
+            the sequence of them; one for all, or by name. Ids (`tokens`) take the last two only, raw inputs none.
         columns: Columns to give, of those of `schema`; all of them by default. What is not wanted is not read.
         media_columns: Columns of `media` to give beside them, such as `name`.
         batch_ids: These batches only.
@@ -69,8 +72,10 @@ def open_features(
         StoreError: A log cannot be read, or no longer reaches back to `as_of`.
     """
     kind = parse_segmentation(segmentation)
-    keys = find_keys(names, store, as_of)
+    _check_names(names)
+    keys = find_keys([name for name in names if name not in RAW_TABLES], store, as_of)
     tables = [table for key in keys.values() for table in (f"coverage/{key}", f"features/{key}")]
+    tables += [RAW_TABLES[name] for name in names if name in RAW_TABLES]
     tables += text_tables(store) if kind.kind == "utterances" else []
     tables += [f"labels/{kind.label_set}"] if kind.kind == "labels" else []
     tables += ["shots@1"] if kind.kind == "shots" else []
@@ -78,13 +83,14 @@ def open_features(
     if kind.kind == "labels" and tables[-1] not in snapshot.versions:
         message = f"the store has no label set {kind.label_set!r}; load one with: triptych label {kind.label_set} FILE"
         raise ConfigError(message)
-    features = feature_columns(keys, pool, snapshot)
+    stored = {feature.name: feature for feature in feature_columns(keys, pool, snapshot)}
+    features = [stored.get(name) or RawColumn(name) for name in names]
     schema = _schema(features, media_columns, columns)
     wanted = _batches(snapshot, batch_ids)
     if kind.kind == "shots":
         check_shots(_all_rows(snapshot, "media", wanted, "has_video"), _all_rows(snapshot, "shots@1", wanted))
     threads = num_threads or min(_MOST_THREADS, os.cpu_count() or 1)
-    return FeatureReader(snapshot, features, segmentation, schema, wanted, tuple(media_columns), threads)
+    return FeatureReader(snapshot, tuple(features), segmentation, schema, wanted, tuple(media_columns), threads)
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class FeatureReader:
     """
 
     snapshot: Snapshot
-    features: tuple[FeatureColumn, ...]
+    features: tuple[FeatureColumn | RawColumn, ...]
     segmentation: str
     schema: pa.Schema
     batch_ids: tuple[str, ...]
@@ -204,11 +210,17 @@ class FeatureReader:
         return segments_of(self.segmentation, media, labels, text, shots)
 
 
+def _check_names(names: Sequence[str]) -> None:
+    if not names or len(set(names)) < len(names):
+        message = f"features {list(names)} cannot be read; name at least one, each once"
+        raise ConfigError(message)
+
+
 _MEDIA_NEEDED = ("media_id", "duration_us")
 
 
 def _schema(
-    features: Sequence[FeatureColumn], media_columns: Sequence[str], columns: Sequence[str] | None
+    features: Sequence[FeatureColumn | RawColumn], media_columns: Sequence[str], columns: Sequence[str] | None
 ) -> pa.Schema:
     for name in media_columns:
         if name not in MEDIA.names or name in SEGMENTS.names:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,11 @@ from features.spec import SPEC_KEY, FeatureSpec
 from features.store.store import Store, files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from deltalake import DeltaTable
+    from numpy.typing import NDArray
 
 _LARGE_BYTES = 4 << 20
 
@@ -61,16 +63,49 @@ class Snapshot:
         tables = [self._read_file(path, table, schema, media_id) for path in self.paths(table, batch_id)]
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
-    def _read_file(self, path: Path, table: str, schema: pa.Schema, media_id: str | None) -> pa.Table:
+    def pick(
+        self, table: str, batch_id: str, columns: Sequence[str], places: NDArray[np.int64]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Some rows of a batch, for columns too large to hold for all: one group of rows of a file is held at a time.
+
+        Args:
+            table: Name of the table.
+            batch_id: The batch.
+            columns: Columns to read.
+            places: Places among the rows that `read` gives of the batch, in any order.
+
+        Yields:
+            A place and its row, each place once, in order.
+
+        Raises:
+            StoreError: A file is missing or damaged.
+        """
+        wanted, begin = np.unique(places), 0
+        for path in self.paths(table, batch_id):
+            with self._opened(path, table) as file:
+                for index in range(file.num_row_groups):
+                    end = begin + file.metadata.row_group(index).num_rows
+                    own = wanted[(wanted >= begin) & (wanted < end)]
+                    if len(own):
+                        rows = file.read_row_group(index, columns=list(columns), use_threads=False)
+                        yield from zip(own.tolist(), _each(rows, own - begin), strict=True)
+                    begin = end
+
+    @contextmanager
+    def _opened(self, path: Path, table: str) -> Iterator[pq.ParquetFile]:
         try:
             with pq.ParquetFile(path) as file:
-                rows = _rows_of(file, [name for name in schema.names if name in file.schema_arrow.names], media_id)
+                yield file
         except (OSError, pa.ArrowInvalid) as error:
             message = (
                 f"cannot read {str(path)!r} of table {table!r}, version {self.versions[table]} ({error}); "
                 "open the features again, or see what can be done: triptych verify"
             )
             raise StoreError(message) from error
+
+    def _read_file(self, path: Path, table: str, schema: pa.Schema, media_id: str | None) -> pa.Table:
+        with self._opened(path, table) as file:
+            rows = _rows_of(file, [name for name in schema.names if name in file.schema_arrow.names], media_id)
         if rows.nbytes > _LARGE_BYTES:
             pa.default_memory_pool().release_unused()  # else each thread keeps the most that it ever needed
         there = [
@@ -101,6 +136,11 @@ def take_snapshot(store: Store, tables: Iterable[str], as_of: AsOf = None) -> Sn
         {table: _files_by_batch(handle) for table, handle in handles.items()},
         {table: spec for table, handle in handles.items() if (spec := _spec_of(handle)) is not None},
     )
+
+
+def _each(rows: pa.Table, places: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    """Rows one after another, so that their Python values do not stand beside each other."""
+    return (rows.slice(place, 1).to_pylist()[0] for place in places.tolist())
 
 
 def _rows_of(file: pq.ParquetFile, columns: Sequence[str], media_id: str | None) -> pa.Table:
