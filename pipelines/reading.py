@@ -10,6 +10,7 @@ from features.fusion.segments import check_shots
 from features.schema import BATCH_ID
 from features.store.models import model_folder
 from features.store.read import read_committed, read_table
+from features.tokenizer.folder import maker_in
 from features.transcripts.choice import source_rank
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def spec_of(store: Store, key: str) -> FeatureSpec | None:
 def maker_of(store: Store, key: str) -> str:
     """What `get_extractor` makes an extractor by, as a store knows it; else the name in `<name>@<version>`."""
     spec = spec_of(store, key)
-    return spec.maker if spec is not None else key.partition("@")[0]
+    return maker_in(store, spec) if spec is not None else key.partition("@")[0]
 
 
 def makers_of(store: Store) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from features.errors import ConfigError, ModelError
 from features.fusion.settings import Place, parse
 
 if TYPE_CHECKING:
+    from features.spec import FeatureSpec
     from features.store.store import Store
 
 FORMAT_VERSION = 1
@@ -172,6 +173,20 @@ def newest_maker(store: Store) -> str:
         message = f"the store {store.root!r} has no tokenizer, which the extractor 'tokens' needs; fit one with: "
         raise ConfigError(message + f"triptych --store {store.root} train-tokenizer")
     return f"tokens:{tokenizer_folder(store, newest)}"
+
+
+def maker_in(store: Store, spec: FeatureSpec) -> str:
+    """What `get_extractor` makes the extractor of a spec by: tokens by the store's own tokenizer, wherever it lies now.
+
+    Args:
+        store: The store that has features of the spec.
+        spec: Of any extractor.
+    """
+    for ref in list_tokenizers(store) if spec.name == "tokens" else ():
+        folder = tokenizer_folder(store, ref)
+        if ref.version == spec.version and read_card(folder).weights_fingerprint == spec.weights_fingerprint:
+            return f"tokens:{folder}"
+    return spec.maker
 
 
 def _damaged(folder: Path, reason: object) -> str:

@@ -9,10 +9,12 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from features.errors import ConfigError
+from features.extractors.registry import get_extractor
 from features.store import Store, read_table
 from features.store.models import list_models, next_version
 from features.tokenizer.folder import TokenizerRef, list_tokenizers, newest_maker, read_model, tokenizer_folder
 from flows import stages
+from pipelines.reading import makers_of
 from tests.extractors.test_tokens import TEXTS
 from tests.flows.conftest import NUM_MEDIA, content_of
 from tests.store.making import SECOND, put
@@ -238,3 +240,16 @@ def test_tokens_means_the_newest_tokenizer_of_the_store(store: Store, triptych: 
     card_of(triptych("--store", store.root, "train-tokenizer", "small", "--vocabulary", "310", "--all", "--json"))
     levels = stages.chosen_extractors(["tokens"], store=store)
     assert levels == (("pocketsphinx",), (f"tokens:{store.path / 'models' / 'small' / '2'}",))
+
+
+def test_tokens_are_made_again_by_the_tokenizer_of_a_store_that_was_moved(
+    store: Store, triptych: Triptych, tmp_path: Path
+) -> None:
+    put_text(store)
+    card_of(triptych("--store", store.root, "train-tokenizer", "--all", "--json"))
+    spec = get_extractor(newest_maker(store)).spec
+    store.ensure(spec.table, spec)
+    store.ensure(spec.coverage_table)
+    moved = Store(str(store.path.rename(tmp_path / "moved")))
+    assert makers_of(moved) == ("looks", "sounds", f"tokens:{moved.path / 'models' / 'tokenizer' / '1'}")
+    assert "extract tokens" in triptych("--store", moved.root, "status").out
