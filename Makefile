@@ -1,4 +1,4 @@
-# make env | demo | test | test-gpu | check | bench | chaos | fuzz | evidence. Needs Python 3.11 alone; everything else goes into .venv.
+# make env | demo | test | test-gpu | check | bench | bench-quality | chaos | fuzz | evidence. Needs Python 3.11 alone; everything else goes into .venv.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-$(WANTED)
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: env demo test test-gpu check bench chaos fuzz evidence clean
+.PHONY: env demo test test-gpu check bench bench-quality chaos fuzz evidence clean
 
 env: $(STAMP)
 
@@ -41,8 +41,11 @@ bench: env
 	$(BIN)/python -m tests.benchmarks.reading
 	$(BIN)/python -m tests.benchmarks.codecs
 	$(BIN)/python -m tests.benchmarks.mfcc
-	$(BIN)/python -m tests.benchmarks.efficientnet
 	$(BIN)/python -m tests.benchmarks.extract
+
+bench-quality: env
+	$(BIN)/python -m tests.benchmarks.quality_ravdess
+	$(BIN)/python -m tests.benchmarks.quality_meld
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos
