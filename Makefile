@@ -41,6 +41,7 @@ bench: env
 	$(BIN)/python -m tests.benchmarks.reading
 	$(BIN)/python -m tests.benchmarks.codecs
 	$(BIN)/python -m tests.benchmarks.mfcc
+	$(BIN)/python -m tests.benchmarks.efficientnet
 	$(BIN)/python -m tests.benchmarks.extract
 
 bench-quality: env
