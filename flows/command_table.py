@@ -180,6 +180,16 @@ COMMANDS: dict[str, Command] = {
         None,
         (_arg("--out", default="", help="default: report.html in the store"),),
     ),
-    "features": Command("features", "list the extractors", "triptych features"),
+    "features": Command(
+        "features",
+        "list the extractors: what they read and make, and how fast they are on this machine",
+        "triptych features --measure mfcc",
+        None,
+        (
+            _arg("names", nargs="*", metavar="NAME", help="list these; default: all"),
+            _arg("--measure", action="store_true", help="measure their speed on made-up media, a second or two each"),
+            _arg("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)"),
+        ),
+    ),
     "doctor": Command("doctor", "what this machine has: device, codecs, weights, disk", "triptych doctor"),
 }

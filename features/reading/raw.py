@@ -31,10 +31,15 @@ class RawColumn(NamedTuple):
         return RAW_TABLES[self.name]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of its array."""
+        return _SHAPES[self.name]
+
+    @property
     def fields(self) -> tuple[pa.Field, ...]:
         """The array (null where absent), and the masks that say whether and why."""
         kind: pa.DataType = pa.float32()
-        for size in reversed(_SHAPES[self.name]):
+        for size in reversed(self.shape):
             kind = pa.list_(kind, size)
         length = [pa.field(f"{self.name}:length", pa.int32())] if self.table == "audio" else []
         return (

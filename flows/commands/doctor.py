@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from features.errors import TriptychError
-from features.extractors.registry import extractor_names, get_extractor
+from features.extractors.registry import extractor_names, get_extractor, takes
 from flows.cli import EXIT_DONE, EXIT_FAILED
 from flows.console import out, out_json, size_text
 
 if TYPE_CHECKING:
     from flows.cli import Call
 
-_PACKAGES = ("apache-beam", "av", "deltalake", "duckdb", "librosa", "opencv-python", "prefect", "pyarrow", "torch")
+_PACKAGES = (
+    *("apache-beam", "av", "deltalake", "duckdb", "librosa", "onnx", "onnxruntime", "opencv-python", "prefect"),
+    *("pyarrow", "torch"),
+)
 _CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "aac", "mp3", "opus", "subrip", "mov_text", "webvtt")
 
 
@@ -35,7 +38,7 @@ def run(call: Call) -> int:
         out_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            out(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.what:<22} {finding.detail}")
+            out(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.what:<30} {finding.detail}")
     return EXIT_DONE if all(finding.ok for finding in findings) else EXIT_FAILED
 
 
@@ -65,14 +68,19 @@ def _codecs() -> Finding:
 
 
 def _extractors() -> list[Finding]:
+    """Whether each extractor that needs no argument can be made and loads."""
     findings = []
     for name in extractor_names():
+        what = f"weights of {name}"
         try:
+            if takes(name):
+                continue
             extractor = get_extractor(name)
             extractor.load("cpu")
-            findings.append(Finding(f"weights of {name}", True, extractor.spec.key))
-        except TriptychError as error:
-            findings.append(Finding(f"weights of {name}", False, str(error)))
+            findings.append(Finding(what, True, extractor.spec.key))
+        except Exception as error:  # noqa: BLE001 - an extractor may be anyone's code
+            detail = str(error) if isinstance(error, TriptychError) else repr(error)
+            findings.append(Finding(what, False, detail))
     return findings
 
 
