@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from features.extractors.shared import MediaReader
 
 
+WITH_ROWS = frozenset({"ok", "partial"})
+"""What coverage says of media that an extractor has rows of."""
+
+WITH_FAILURES = frozenset({"failed", "partial"})
+"""What coverage says of media that have a dead letter: nothing of them, or not all, could be used."""
+
+
 class PictureQuality(NamedTuple):
     """What cleaning asks of a picture.
 

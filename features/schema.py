@@ -152,12 +152,7 @@ FEATURES = _schema(
     ("values", pa.list_(pa.float32())),  # of the spec's shape, flattened
 )
 
-TOKENS = _schema(
-    ("media_id", pa.string()),
-    ("start_us", pa.int64()),
-    ("end_us", pa.int64()),
-    ("values", pa.list_(pa.int32())),  # ids of pieces, as many as the spec's shape says
-)
+TOKENS = pa.schema([*list(FEATURES)[:-1], pa.field("values", pa.list_(pa.int32()))])  # ids of pieces
 
 COVERAGE = _schema(
     ("media_id", pa.string()),

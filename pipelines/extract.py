@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from apache_beam.ml.inference.base import RunInference
 
 from features.extractors.registry import get_extractor
-from features.records import FeatureRow, MediaRows, Utterance
+from features.records import WITH_FAILURES, FeatureRow, MediaRows, Utterance
 from features.schema import BATCH_ID
 from features.store import Commit, FileRecord, Store, read_table, write_file
-from features.store.covered import WITH_FAILURES, only_media
+from features.store.covered import only_media
 from features.store.lineage import Lineage, read_lineage
 from features.store.media import read_record
 from features.store.rows import audio_of, feature_rows, frames_of, table_of, transcript_rows, utterances_of

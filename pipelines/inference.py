@@ -102,8 +102,7 @@ class ExtractorHandler(ModelHandler[BatchInput, tuple[BatchOutput, ...], Models]
 
     def _loaded(self, maker: str, models: Models) -> Loaded:
         extractor = get_extractor(maker)
-        on_gpu = extractor.runs_on_gpu and is_gpu(pick_device(self._config.device))
-        size = extractor.gpu_batch_size if on_gpu else extractor.batch_size
+        size = extractor.batch_size_on(pick_device(self._config.device))
         return Loaded(extractor, models.by_maker[maker], self._config.batch_size or size)
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from features.extractors.device import is_gpu
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -25,10 +27,14 @@ class Extractor(ABC):
     """
 
     spec: FeatureSpec
-    batch_size: ClassVar[int] = 32
-    gpu_batch_size: ClassVar[int] = 256
-    runs_on_gpu: ClassVar[bool] = False
+    batch_size: int = 32
+    gpu_batch_size: int = 256
+    runs_on_gpu: bool = False
     takes: ClassVar[str] = ""
+
+    def batch_size_on(self, device: str) -> int:
+        """Items a call of the model takes at most on a device, as of `pick_device`."""
+        return self.gpu_batch_size if self.runs_on_gpu and is_gpu(device) else self.batch_size
 
     @abstractmethod
     def load(self, device: str) -> Any:  # noqa: ANN401 - each extractor has its own model

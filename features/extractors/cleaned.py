@@ -6,6 +6,7 @@ What they leave out is part of what they are: `efficientnet_lite0+nonblack` fill
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,9 +40,9 @@ class _Cleaned(Extractor):
             made_by=f"{inner.spec.maker}{self.suffix}",
             parameters=(*inner.spec.parameters, ("left_out", self.left_out)),
         )
-        self.batch_size = inner.batch_size  # type: ignore[misc]
-        self.gpu_batch_size = inner.gpu_batch_size  # type: ignore[misc]
-        self.runs_on_gpu = inner.runs_on_gpu  # type: ignore[misc]
+        self.batch_size = inner.batch_size
+        self.gpu_batch_size = inner.gpu_batch_size
+        self.runs_on_gpu = inner.runs_on_gpu
 
     def load(self, device: str) -> Any:  # noqa: ANN401 - each extractor has its own model
         """The other's model."""
@@ -51,9 +52,9 @@ class _Cleaned(Extractor):
         """The other's items, of what is left."""
         return self._inner.prepare(self.kept(rows))
 
+    @abstractmethod
     def kept(self, rows: MediaRows) -> MediaRows:
         """A media without what is left out; what was never measured is kept."""
-        raise NotImplementedError
 
     def __call__(self, model: Any, items: Sequence[Any]) -> Sequence[Any]:  # noqa: ANN401
         """The other's outputs."""

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from features.extractors.base import Extractor
 from features.extractors.device import is_gpu, limit_threads, pick_device, to_device
 from features.extractors.efficientnet_onnx import onnx_model
 from features.extractors.onnx_backend import OnnxNetwork
-from features.extractors.rows import feature_rows, span_of
 from features.extractors.shared import pictures
+from features.extractors.simple import RowAnItem
 from features.extractors.weights import check_weights, package_folder
 from features.spec import FeatureSpec
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
+    from features.records import MediaRows
 
     Array = npt.NDArray[np.float32]
     Picture = npt.NDArray[np.uint8]
@@ -87,7 +85,7 @@ class EfficientNetOnnx:
         return np.concatenate([self._run(pixels[index : index + 1]) for index in range(len(pixels))])
 
 
-class EfficientNetLite0(Extractor):
+class EfficientNetLite0(RowAnItem):
     """Pooled features of EfficientNet-Lite0 before its classifier.
 
     Source: EfficientNet-Lite0 of the TensorFlow authors, trained on ImageNet-1k, converted to PyTorch by
@@ -141,14 +139,6 @@ class EfficientNetLite0(Extractor):
     def __call__(self, model: EfficientNetTorch | EfficientNetOnnx, items: Sequence[PictureItem]) -> Sequence[Array]:
         """A vector of 1280 a picture."""
         return list(model(np.stack([item.pixels for item in items])))
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row a frame."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: PictureItem) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
 
 def load_network(spec: FeatureSpec) -> Any:  # noqa: ANN401 - the package has no types

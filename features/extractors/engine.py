@@ -130,6 +130,11 @@ class _Open:
     prepared: bool = False
     result: Extracted | None = None
 
+    def end(self, result: Extracted) -> None:
+        """Keep the result, and let go of all that it was made of."""
+        self.result, self.items, self.outputs = result, [], []
+        self.rows = replace(self.rows, frames=(), audio=(), utterances=(), reader=None)
+
 
 class _Lane:
     """One extractor: media in order, and the batch that is being filled."""
@@ -146,7 +151,7 @@ class _Lane:
         media = _Open(rows)
         self._open.append(media)
         if _is_absent(self._extractor.spec, rows):
-            media.result = Extracted(rows.media_id, "absent")
+            media.end(Extracted(rows.media_id, "absent"))
             return
         try:
             for item in self._extractor.prepare(rows):
@@ -207,10 +212,9 @@ class _Lane:
             first = problems[0].error
             message = self._message(rows, problems)
             status: CoverageStatus = "partial" if rows else "failed"
-            media.result = Extracted(media_id, status, rows, type(first).__name__, message)
+            media.end(Extracted(media_id, status, rows, type(first).__name__, message))
         else:
-            media.result = Extracted(media_id, "ok" if rows else "empty", rows)
-        media.items, media.outputs, media.rows = [], [], _bare(media.rows)
+            media.end(Extracted(media_id, "ok" if rows else "empty", rows))
 
     def _message(self, rows: Sequence[object], problems: Sequence[Problem]) -> str:
         told = [_place(problem) + self._told(problem.error) for problem in problems[:_SHOWN]]
@@ -219,10 +223,8 @@ class _Lane:
         return f"{len(problems)} of {total} {self._extractor.spec.inputs} failed: {'; '.join(told)}{more}"
 
     def _fail(self, media: _Open, error: Exception) -> None:
-        media_id = media.rows.media_id
-        media.result = Extracted(media_id, "failed", error=type(error).__name__, message=self._told(error))
+        media.end(Extracted(media.rows.media_id, "failed", error=type(error).__name__, message=self._told(error)))
         self._batch = [pair for pair in self._batch if pair[0] is not media]
-        media.items, media.outputs, media.rows = [], [], _bare(media.rows)
 
     def _told(self, error: Exception) -> str:
         """An error's message; of one that an extractor of another package did not mean, the package too."""
@@ -244,11 +246,6 @@ def _pool(threads: int, stack: ExitStack) -> Any:  # noqa: ANN401 - an executor 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="triptych-decode")
     stack.callback(pool.shutdown, wait=True, cancel_futures=True)
     return pool
-
-
-def _bare(rows: MediaRows) -> MediaRows:
-    """The media without its payload."""
-    return replace(rows, frames=(), audio=(), utterances=(), reader=None)
 
 
 def _is_absent(spec: FeatureSpec, rows: MediaRows) -> bool:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from features.errors import TranscriptionError
-from features.extractors.base import Extractor
 from features.extractors.device import is_gpu, limit_threads, num_threads, pick_device
 from features.extractors.hub_cache import TAKES, Located, locate
 from features.extractors.hub_files import fingerprint_of, licence_of, read_json
-from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow, sound_windows, span_of
-from features.extractors.speech import BLOCK_US, SPEECH_PARAMETERS, SpeechDetector
+from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow
+from features.extractors.speech import SPEECH_PARAMETERS, Recogniser, SpeechDetector
 from features.extractors.weights import package_folder
 from features.identity import MICROSECONDS
 from features.records import Utterance, Word
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import MediaRows
 
     Samples = npt.NDArray[np.float32]
 
@@ -96,7 +92,7 @@ class FasterWhisperModel:
         return list(segments), info
 
 
-class FasterWhisper(Extractor):
+class FasterWhisper(Recogniser):
     """Speech recognition in many languages on stretches found by voice activity; silence and music give no text.
 
     Source: the model named, as CTranslate2 keeps it (a folder of `ct2-transformers-converter`, or one such as
@@ -121,10 +117,8 @@ class FasterWhisper(Extractor):
     """
 
     takes: ClassVar[str] = TAKES
-    runs_on_gpu: ClassVar[bool] = True
-    batch_size: ClassVar[int] = 1
-    """Blocks go one after another: a batch would only spread the damage of a bad one."""
-    gpu_batch_size: ClassVar[int] = 1
+    runs_on_gpu = True
+    gpu_batch_size = 1
 
     def __init__(self, where: str) -> None:
         package_folder("faster_whisper", _DISTRIBUTION)
@@ -166,23 +160,9 @@ class FasterWhisper(Extractor):
         limit_threads()
         return model
 
-    def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
-        """Blocks of up to 60 s, a chunk of sound decoded at a time."""
-        return sound_windows(rows, window_us=BLOCK_US)
-
     def __call__(self, model: FasterWhisperModel, items: Sequence[SoundWindow]) -> Sequence[tuple[Utterance, ...]]:
         """The utterances of each block."""
         return [model(item.samples, item.start_us) for item in items]
-
-    def finish(
-        self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[tuple[Utterance, ...]]
-    ) -> Sequence[Utterance]:
-        """The utterances of all blocks."""
-        return [utterance for output in outputs for utterance in output]
-
-    def slim(self, item: SoundWindow) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
 
 _DETECTOR = "data/silero_vad.jit"

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 import numpy as np
 
 from features.errors import ConfigError
-from features.extractors.base import Extractor
 from features.extractors.device import limit_threads
-from features.extractors.minilm import clean_text
-from features.extractors.rows import SAMPLE_RATE_HZ, feature_rows, sound_windows, span_of
+from features.extractors.rows import SAMPLE_RATE_HZ, sound_windows
 from features.extractors.shared import pictures
+from features.extractors.simple import RowAnItem, text_items
 from features.identity import MICROSECONDS
 from features.spec import FeatureSpec, Inputs, Modality
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
+    from features.records import MediaRows
 
     Array = npt.NDArray[np.float32]
     Function = Callable[[Any], Any]
@@ -60,7 +58,7 @@ class FunctionModel:
         return np.asarray(self.function(content), np.float32)
 
 
-class FunctionExtractor(Extractor):
+class FunctionExtractor(RowAnItem):
     """Base of what `from_function` makes."""
 
     function: ClassVar[Function]
@@ -82,21 +80,12 @@ class FunctionExtractor(Extractor):
                     if (window.end_us - window.start_us) * SHARE_KEPT >= self.window_us:
                         yield Item(*window)
             case "transcripts":
-                for utterance in rows.utterances:
-                    if text := clean_text(utterance.text):
-                        yield Item(utterance.start_us, utterance.end_us, text)
+                for said in text_items(rows):
+                    yield Item(*said)
 
     def __call__(self, model: FunctionModel, items: Sequence[Item]) -> Sequence[Array]:
         """The function's values, an item at a time."""
         return [model(item.content) for item in items]
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row an item."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: Item) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
 
 def from_function(

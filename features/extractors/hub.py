@@ -13,7 +13,7 @@ from features.extractors.hub_cache import Located, locate
 from features.extractors.hub_files import fingerprint_of, licence_of, read_json, weight_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -139,17 +139,6 @@ def to_torch_device(network: Any, device: str) -> Any:  # noqa: ANN401 - torch's
     if torch.device(device).type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # it is off by more than a version allows
     return network.to(torch.device(device))
-
-
-def in_groups(items: Sequence[Item], key: Callable[[Item], Hashable], work: Callable[[list[Item]], Any]) -> list[Any]:
-    """Results of a function that takes items of equal key together, in the order of the items."""
-    by_key: dict[Hashable, list[int]] = {}
-    for index, item in enumerate(items):
-        by_key.setdefault(key(item), []).append(index)
-    results: dict[int, Any] = {}
-    for indexes in by_key.values():
-        results |= zip(indexes, work([items[index] for index in indexes]), strict=True)
-    return [results[index] for index in range(len(items))]
 
 
 def check_width(output: Array, width: int, folder: Path) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 from features.errors import ExtractionError
 from features.extractors.base import Extractor
 from features.extractors.device import limit_threads, pick_device, to_device
+from features.extractors.groups import in_groups
 from features.extractors.hub import (
     PREPROCESSOR,
     HubModel,
     check_width,
     find_model,
-    in_groups,
     load_helper,
     load_network,
     to_torch_device,
@@ -127,9 +127,9 @@ class HubAudio(Extractor):
     """
 
     takes: ClassVar[str] = TAKES
-    runs_on_gpu: ClassVar[bool] = True
-    batch_size: ClassVar[int] = 8
-    gpu_batch_size: ClassVar[int] = 32
+    runs_on_gpu = True
+    batch_size = 8
+    gpu_batch_size = 32
 
     def __init__(self, where: str) -> None:
         self._model = find_model(where, PREPROCESSOR)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import ExtractionError
+from features.extractors.weights import fingerprint_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,17 +104,12 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def fingerprint_of(paths: Iterable[Path]) -> str:
-    """`weights.fingerprint_files` of files of any size, by name; a file that did not change is read once a process.
+    """`weights.fingerprint_files`, in the order of the files' names.
 
     Returns:
         16 hexadecimal digits.
     """
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(paths, key=lambda path: path.name):
-        stat = path.stat()
-        digest.update(path.name.encode() + b"\0")
-        digest.update(_content(path, stat.st_size, stat.st_mtime_ns))
-    return digest.hexdigest()
+    return fingerprint_files(sorted(paths, key=lambda path: path.name))
 
 
 def licence_of(folder: Path) -> str:
@@ -130,13 +124,6 @@ def licence_of(folder: Path) -> str:
     )
     licence = stated.get("license") or stated.get("licence") or UNSTATED
     return str(stated.get("license_name", licence) if licence == "other" else licence)
-
-
-@lru_cache(maxsize=256)
-def _content(path: Path, size: int, modified_ns: int) -> bytes:
-    del size, modified_ns  # they tell one state of the file from another
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
 
 
 def _shards(index: Path) -> list[str]:

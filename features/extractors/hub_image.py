@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from features.extractors.base import Extractor
 from features.extractors.device import limit_threads, pick_device, to_device
+from features.extractors.groups import in_groups
 from features.extractors.hub import (
     PREPROCESSOR,
     HubModel,
     check_width,
     find_model,
-    in_groups,
     load_helper,
     load_network,
     to_torch_device,
 )
 from features.extractors.hub_cache import TAKES
-from features.extractors.rows import feature_rows, span_of
 from features.extractors.shared import pictures
+from features.extractors.simple import RowAnItem
 from features.spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
+    from features.records import MediaRows
 
     Array = npt.NDArray[np.float32]
     Picture = npt.NDArray[np.uint8]
@@ -82,7 +80,7 @@ class ImageNetwork:
         return output.pooler_output if self._has_pooler else output.last_hidden_state[:, 0]
 
 
-class HubImage(Extractor):
+class HubImage(RowAnItem):
     """Image embeddings of a model of transformers: CLIP, SigLIP, ViT, DeiT, DINOv2, Swin, ConvNeXT, ResNet.
 
     Source: the model named; its weights as safetensors, its preprocessing as its own `preprocessor_config.json` says,
@@ -104,7 +102,7 @@ class HubImage(Extractor):
     """
 
     takes: ClassVar[str] = TAKES
-    runs_on_gpu: ClassVar[bool] = True
+    runs_on_gpu = True
 
     def __init__(self, where: str) -> None:
         self._model = find_model(where, PREPROCESSOR)
@@ -146,14 +144,6 @@ class HubImage(Extractor):
         return in_groups(
             items, lambda item: item.pixels.shape, lambda group: model(np.stack([item.pixels for item in group]))
         )
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row a frame."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: PictureItem) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
     def _preprocess(self, picture: Picture) -> Array:
         processor = _processor(self._model.folder, self._model.fingerprint)

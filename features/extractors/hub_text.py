@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from features.errors import ExtractionError
-from features.extractors.base import Extractor
 from features.extractors.device import limit_threads, pick_device, to_device
 from features.extractors.hub import (
     TOKENIZER,
@@ -20,17 +19,13 @@ from features.extractors.hub import (
     to_torch_device,
 )
 from features.extractors.hub_cache import TAKES
-from features.extractors.minilm import TextItem, clean_text
-from features.extractors.rows import feature_rows, span_of
+from features.extractors.simple import RowAnUtterance, TextItem
 from features.spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
 
     Array = npt.NDArray[np.float32]
 
@@ -114,7 +109,7 @@ class TextNetwork:
             raise ExtractionError(message)
 
 
-class HubText(Extractor):
+class HubText(RowAnUtterance):
     """Embeddings of text by a model of transformers: BERT and its kind, T5's encoder, the text towers of CLIP, SigLIP.
 
     Source: the model named; its weights as safetensors, its tokenizer its own.
@@ -135,8 +130,8 @@ class HubText(Extractor):
     """
 
     takes: ClassVar[str] = TAKES
-    runs_on_gpu: ClassVar[bool] = True
-    batch_size: ClassVar[int] = 128  # the longer, the more texts of one length stand together
+    runs_on_gpu = True
+    batch_size = 128  # the longer, the more texts of one length stand together
 
     def __init__(self, where: str) -> None:
         self._model = find_model(where, TOKENIZER)
@@ -168,23 +163,9 @@ class HubText(Extractor):
         check_width(network(["a"]), self.spec.shape[0], self._model.folder)
         return network
 
-    def prepare(self, rows: MediaRows) -> Iterator[TextItem]:
-        """Cleaned utterances; those without any text are left out."""
-        for utterance in rows.utterances:
-            if text := clean_text(utterance.text):
-                yield TextItem(utterance.start_us, utterance.end_us, text)
-
     def __call__(self, model: TextNetwork, items: Sequence[TextItem]) -> Sequence[Array]:
         """A vector an utterance."""
         return list(model([item.text for item in items]))
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row an utterance."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: TextItem) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
 
 def max_tokens(config: Any, tokenizer_takes: int) -> int:  # noqa: ANN401 - transformers has no types

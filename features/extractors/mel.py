@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.extractors.base import Extractor
 from features.extractors.device import limit_threads
-from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow, feature_rows, sound_windows, span_of
+from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow
+from features.extractors.simple import RowAWindow
 from features.extractors.spectra import (
     HOP_LENGTH,
     N_FFT,
@@ -22,17 +22,14 @@ from features.extractors.spectra import (
 from features.spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
 
     Array = npt.NDArray[np.float32]
 
 
-class Mel(Extractor):
+class Mel(RowAWindow):
     """Log-mel bands, summed up a second: what `mfcc` keeps 20 coefficients of, in full.
 
     Source: librosa 0.11, `power_to_db(feature.melspectrogram(y))`, called for each window alone; ours takes windows of
@@ -67,29 +64,18 @@ class Mel(Extractor):
         ),
     )
 
+    window_us = WINDOW_US
+    shortest_us = SHORTEST_US
+
     def load(self, device: str) -> LogMel:
         """Make the mel filters; it computes on the CPU, whatever the device."""
         model = LogMel()
         limit_threads()
         return model
 
-    def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
-        """Windows of up to a second, a chunk of sound decoded at a time."""
-        for window in sound_windows(rows, window_us=WINDOW_US):
-            if window.end_us - window.start_us >= SHORTEST_US:
-                yield window
-
     def __call__(self, model: LogMel, items: Sequence[SoundWindow]) -> Sequence[Array]:
         """A vector of 128 a window."""
         return for_each_length(items, lambda samples: _statistics(model(samples)))
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row a window."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: SoundWindow) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
 
 def _statistics(log_mel: Array) -> Array:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.extractors.base import Extractor
 from features.extractors.device import limit_threads
-from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow, feature_rows, sound_windows, span_of
+from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow
+from features.extractors.simple import RowAWindow
 from features.extractors.spectra import (
     HOP_LENGTH,
     N_FFT,
@@ -21,12 +21,9 @@ from features.extractors.spectra import (
 from features.spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
 
     Array = npt.NDArray[np.float32]
 
@@ -69,7 +66,7 @@ class MfccModel:
         return self._deltas[num_frames]
 
 
-class Mfcc(Extractor):
+class Mfcc(RowAWindow):
     """Mel-frequency cepstral coefficients and their change, summed up a second.
 
     Source: librosa 0.11, `feature.mfcc` and `feature.delta`, called for each window alone; ours takes windows of equal
@@ -106,26 +103,15 @@ class Mfcc(Extractor):
         ),
     )
 
+    window_us = WINDOW_US
+    shortest_us = SHORTEST_US
+
     def load(self, device: str) -> MfccModel:
         """Make the filters; it computes on the CPU, whatever the device."""
         model = MfccModel()
         limit_threads()
         return model
 
-    def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
-        """Windows of up to a second, a chunk of sound decoded at a time."""
-        for window in sound_windows(rows, window_us=WINDOW_US):
-            if window.end_us - window.start_us >= SHORTEST_US:
-                yield window
-
     def __call__(self, model: MfccModel, items: Sequence[SoundWindow]) -> Sequence[Array]:
         """A vector of 80 a window."""
         return for_each_length(items, model)
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row a window."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: SoundWindow) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)

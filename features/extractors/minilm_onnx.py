@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from features.extractors.groups import in_groups
 from features.extractors.onnx_backend import GraphBuilder, OnnxNetwork
 
 if TYPE_CHECKING:
@@ -49,16 +49,15 @@ class BertEmbedder:
             texts: Token ids of each, those that mark its start and end included; no padding. A text's vector does
                 not depend on the others (measured: bit for bit).
         """
-        units = np.empty((len(texts), self._words.shape[1]), np.float32)
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        for length, same in groupby(order, key=lambda index: len(texts[index])):
-            indexes = list(same)
-            for begin in range(0, len(indexes), MAX_TOGETHER):
-                some = indexes[begin : begin + MAX_TOGETHER]
-                ids = np.array([texts[index] for index in some])  # [n, num_tokens]
-                states = self._run(self._words[ids] + self._places[:length])  # [n, num_tokens, size]
-                units[some] = states.mean(axis=1)  # not in the graph, where its rounding depends on n
+        means = np.array(in_groups(texts, len, self._means, most=lambda _: MAX_TOGETHER), np.float32)
+        units = means.reshape(len(texts), self._words.shape[1])
         return np.asarray(units / np.linalg.norm(units, axis=1, keepdims=True), np.float32)
+
+    def _means(self, texts: list[Sequence[int]]) -> Array:
+        """Means of the last states of texts of one length, shape [n, size]."""
+        ids = np.array(texts)  # [n, num_tokens]
+        states = self._run(self._words[ids] + self._places[: ids.shape[1]])  # [n, num_tokens, size]
+        return np.asarray(states.mean(axis=1), np.float32)  # not in the graph, where its rounding depends on n
 
 
 def bert_model(weights: Mapping[str, Array], shape: BertShape) -> bytes:

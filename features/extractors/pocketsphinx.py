@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from features.errors import TranscriptionError
-from features.extractors.base import Extractor
 from features.extractors.device import limit_threads
-from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow, sound_windows, span_of
-from features.extractors.speech import BLOCK_US, SPEECH_PARAMETERS, SpeechDetector
+from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow
+from features.extractors.speech import SPEECH_PARAMETERS, Recogniser, SpeechDetector
 from features.extractors.weights import check_weights, package_folder
 from features.identity import MICROSECONDS
 from features.records import Utterance, Word
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import MediaRows
 
     Samples = npt.NDArray[np.float32]
 
@@ -76,7 +72,7 @@ class PocketSphinxModel:
         return tuple(word for word in heard if word is not None)
 
 
-class PocketSphinx(Extractor):
+class PocketSphinx(Recogniser):
     """English speech recognition on stretches found by voice activity; silence and music give no text.
 
     Source: pocketsphinx 5.1 with its US English model and language model, behind silero-vad 6.2.
@@ -105,8 +101,6 @@ class PocketSphinx(Extractor):
         weights_fingerprint="c20a528fc0ca2957",
         parameters=SPEECH_PARAMETERS,
     )
-    batch_size: ClassVar[int] = 1
-    """The decoder takes one block after another: a batch would only spread the damage of a bad one."""
 
     def load(self, device: str) -> PocketSphinxModel:
         """Load detector and decoder from the installed packages; both run on the CPU, whatever the device."""
@@ -123,24 +117,10 @@ class PocketSphinx(Extractor):
         limit_threads()
         return model
 
-    def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
-        """Blocks of up to 60 s, a chunk of sound decoded at a time."""
-        return sound_windows(rows, window_us=BLOCK_US)
-
     def __call__(self, model: PocketSphinxModel, items: Sequence[SoundWindow]) -> Sequence[tuple[Utterance, ...]]:
         """The utterances of each block."""
         with model.lock:
             return [tuple(_utterances(model, item)) for item in items]
-
-    def finish(
-        self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[tuple[Utterance, ...]]
-    ) -> Sequence[Utterance]:
-        """The utterances of all blocks."""
-        return [utterance for output in outputs for utterance in output]
-
-    def slim(self, item: SoundWindow) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
 
 def _utterances(model: PocketSphinxModel, block: SoundWindow) -> Iterator[Utterance]:

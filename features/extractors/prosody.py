@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.extractors.base import Extractor
 from features.extractors.device import limit_threads
-from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow, feature_rows, sound_windows, span_of
+from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow
+from features.extractors.simple import RowAWindow
 from features.extractors.voice import (
     FRAME_LENGTH,
     FRAMES_A_SECOND,
@@ -29,12 +29,9 @@ from features.identity import MICROSECONDS
 from features.spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import FeatureRow, MediaRows
 
     Array = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.float64]
@@ -61,7 +58,7 @@ STATISTICS = (
 """Names of the values, in order."""
 
 
-class Prosody(Extractor):
+class Prosody(RowAWindow):
     """Pitch, energy, vocal effort, pauses and speaking rate of two seconds.
 
     Source: the pitch is `yin` of librosa 0.11, 60 to 600 Hz, a frame of 64 ms each 10 ms, a median of 5 frames; a frame
@@ -114,29 +111,18 @@ class Prosody(Extractor):
         ),
     )
 
+    window_us = WINDOW_US
+    shortest_us = SHORTEST_US
+
     def load(self, device: str) -> VoiceModel:
         """Compile the tracker; it computes on the CPU, whatever the device."""
         model = VoiceModel()
         limit_threads()
         return model
 
-    def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
-        """Windows of up to two seconds, a chunk of sound decoded at a time."""
-        for window in sound_windows(rows, window_us=WINDOW_US):
-            if window.end_us - window.start_us >= SHORTEST_US:
-                yield window
-
     def __call__(self, model: VoiceModel, items: Sequence[SoundWindow]) -> Sequence[Array]:
         """A vector of 28 a window."""
         return [prosody_of(model(item.samples)) for item in items]
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Array]) -> Sequence[FeatureRow]:
-        """A row a window."""
-        return feature_rows(items, outputs)
-
-    def slim(self, item: SoundWindow) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)
 
 
 def prosody_of(frames: VoiceFrames) -> Array:

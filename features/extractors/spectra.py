@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.extractors.groups import in_groups
 from features.extractors.rows import SAMPLE_RATE_HZ
 from features.identity import MICROSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -76,21 +77,12 @@ def for_each_length(items: Sequence[SoundWindow], work: Callable[[Array], Array]
     Returns:
         A result a window, in the order of `items`.
     """
-    results: dict[int, Array] = {}
-    for indexes in _groups(items):
-        results |= zip(indexes, work(np.stack([items[index].samples for index in indexes])), strict=True)
-    return [results[index] for index in range(len(items))]
-
-
-def _groups(items: Sequence[SoundWindow]) -> Iterator[list[int]]:
-    """Indexes of windows of equal length, few enough at a time to be transformed at once."""
-    by_length: dict[int, list[int]] = {}
-    for index, item in enumerate(items):
-        by_length.setdefault(len(item.samples), []).append(index)
-    for num_samples, indexes in by_length.items():
-        size = max(1, TOGETHER_SAMPLES // num_samples)
-        for begin in range(0, len(indexes), size):
-            yield indexes[begin : begin + size]
+    return in_groups(
+        items,
+        lambda item: len(item.samples),
+        lambda group: work(np.stack([item.samples for item in group])),
+        most=lambda item: TOGETHER_SAMPLES // len(item.samples),
+    )
 
 
 def _to_decibels(power: Array) -> Array:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from features.extractors.rows import SAMPLE_RATE_HZ
+from features.extractors.base import Extractor
+from features.extractors.rows import SAMPLE_RATE_HZ, SoundWindow, sound_windows, span_of
 from features.identity import MICROSECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import numpy as np
     import numpy.typing as npt
+
+    from features.identity import Span
+    from features.records import MediaRows, Utterance
 
     Samples = npt.NDArray[np.float32]
 
@@ -30,6 +36,29 @@ SPEECH_PARAMETERS = (
     ("longest_seconds", str(LONGEST_SECONDS)),
 )
 """What changes a recogniser's output, for its spec."""
+
+
+class Recogniser(Extractor):
+    """A speech recogniser, whose items are blocks of sound and whose outputs are their utterances.
+
+    A batch would only spread the damage of a bad block, so the model gets one at a time.
+    """
+
+    batch_size = 1
+
+    def prepare(self, rows: MediaRows) -> Iterator[SoundWindow]:
+        """Blocks of up to 60 s, a chunk of sound decoded at a time."""
+        return sound_windows(rows, window_us=BLOCK_US)
+
+    def finish(
+        self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[tuple[Utterance, ...]]
+    ) -> Sequence[Utterance]:
+        """The utterances of all blocks."""
+        return [utterance for output in outputs for utterance in output]
+
+    def slim(self, item: SoundWindow) -> Span:
+        """Its place on the timeline."""
+        return span_of(item)
 
 
 class SpeechDetector:

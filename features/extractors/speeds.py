@@ -53,8 +53,7 @@ def measure_speed(extractor: Extractor, device: str = "auto") -> Speed:
     from features.extractors.speed_media import MEDIA_SECONDS, make_media
 
     chosen = pick_device(device)
-    on_gpu = extractor.runs_on_gpu and is_gpu(chosen)
-    loaded = Loaded(extractor, extractor.load(chosen), extractor.gpu_batch_size if on_gpu else extractor.batch_size)
+    loaded = Loaded(extractor, extractor.load(chosen), extractor.batch_size_on(chosen))
     media, threads = make_media(), decode_threads(chosen, 0)
     _run(loaded, iter([media]), threads)
     begun = time.perf_counter()

@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from features.extractors.base import Extractor
-from features.extractors.minilm import TextItem, clean_text
-from features.extractors.rows import span_of
-from features.records import FeatureRow
+from features.extractors.simple import RowAnUtterance, TextItem
 from features.spec import FeatureSpec
 from features.tokenizer.folder import read_card, read_model
 from features.tokenizer.training import PAD_ID, UNKNOWN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
-
-    from features.identity import Span
-    from features.records import MediaRows
 
     Ids = npt.NDArray[np.int32]
 
@@ -50,7 +44,7 @@ class TokenizerModel:
         return ids
 
 
-class Tokens(Extractor):
+class Tokens(RowAnUtterance):
     """Ids of an utterance's pieces, for networks that embed them.
 
     Source: a tokenizer of `triptych train-tokenizer`: a sentencepiece unigram model with byte fallback.
@@ -99,20 +93,6 @@ class Tokens(Extractor):
         """Load the tokenizer; it runs on the CPU, whatever the device."""
         return TokenizerModel(read_model(self._folder))
 
-    def prepare(self, rows: MediaRows) -> Iterator[TextItem]:
-        """Cleaned utterances; those without any text are left out."""
-        for utterance in rows.utterances:
-            if text := clean_text(utterance.text):
-                yield TextItem(utterance.start_us, utterance.end_us, text)
-
     def __call__(self, model: TokenizerModel, items: Sequence[TextItem]) -> Sequence[Ids]:
         """100 ids an utterance."""
         return list(model([item.text for item in items]))
-
-    def finish(self, rows: MediaRows, items: Sequence[Span], outputs: Sequence[Ids]) -> Sequence[FeatureRow]:
-        """A row an utterance."""
-        return [FeatureRow(item.start_us, item.end_us, ids) for item, ids in zip(items, outputs, strict=True)]
-
-    def slim(self, item: TextItem) -> Span:
-        """Its place on the timeline."""
-        return span_of(item)

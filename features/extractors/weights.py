@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,13 +58,21 @@ def check_weights(spec: FeatureSpec, paths: Sequence[Path], distribution: str) -
 
 
 def fingerprint_files(paths: Sequence[Path]) -> str:
-    """Hash of the names and contents of files.
+    """Hash of the names and contents of files of any size; a file that did not change is read once a process.
 
     Returns:
         16 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=8)
     for path in paths:
+        stat = path.stat()
         digest.update(path.name.encode() + b"\0")
-        digest.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+        digest.update(_content(path, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _content(path: Path, size: int, modified_ns: int) -> bytes:
+    del size, modified_ns  # they tell one state of the file from another
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()

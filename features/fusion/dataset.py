@@ -15,6 +15,7 @@ from features.fusion.alignment import pool_by_overlap, width_of
 from features.fusion.segments import check_shots, parse_segmentation, segments_of
 from features.fusion.splits import check_side, groups_of, near_duplicates_of, strays_of
 from features.fusion.targets import UNKNOWN, classes_of, targets_of, task_labels
+from features.records import WITH_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
     from features.fusion.recipe import Recipe
 
-_WITH_ROWS = frozenset({"ok", "partial"})
-_KNOWN = _WITH_ROWS | {"absent", "empty", "skipped"}
+_KNOWN = WITH_ROWS | {"absent", "empty", "skipped"}
 """Statuses that tell why a modality is there or not; `failed` and none at all tell nothing about the media."""
 
 
@@ -251,7 +251,7 @@ def _statuses(coverage: pa.Table | None) -> dict[str, str]:
 
 def _found(rows: pa.Table, statuses: Mapping[str, str]) -> pa.Table:
     """The rows of media that have any; the others' modality is masked."""
-    covered = [media_id for media_id, status in statuses.items() if status in _WITH_ROWS]
+    covered = [media_id for media_id, status in statuses.items() if status in WITH_ROWS]
     return rows.filter(pc.is_in(rows["media_id"], value_set=pa.array(covered, rows["media_id"].type)))
 
 

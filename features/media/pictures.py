@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Picture = npt.NDArray[np.uint8]
 
-_END_OF_IMAGE = b"\xff\xd9"
-
 cv2.setNumThreads(1)  # one thread a worker
 
 
@@ -52,7 +50,7 @@ def decode_jpeg(jpeg: bytes) -> Picture:
     Raises:
         DecodeError: The bytes are no picture.
     """
-    is_whole = jpeg.endswith(_END_OF_IMAGE)  # OpenCV fills the rest of one that is cut off with grey
+    is_whole = jpeg.endswith(b"\xff\xd9")  # OpenCV fills the rest of one that is cut off with grey
     bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if is_whole else None
     if bgr is None:
         message = f"cannot decode a JPEG of {len(jpeg)} bytes ({jpeg[:8]!r}…); verify the table that holds it"

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from features.errors import DecodeError
+from features.extractors.rows import SAMPLE_RATE_HZ
 from features.fusion.overlaps import find_overlaps
 from features.fusion.segments import SEGMENTS
 from features.identity import MICROSECONDS
 from features.media.pictures import decode_jpeg
 from features.media.sound import decode_flac, num_samples_of
 from features.raw.pictures import frame64
-from features.raw.sound import NUM_SAMPLES, SAMPLE_RATE_HZ, log_mel_128, num_frames_of
+from features.raw.sound import NUM_SAMPLES, log_mel_128, num_frames_of
 from features.records import AudioChunk
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.extractors.rows import SAMPLE_RATE_HZ
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float32]
     Samples = npt.NDArray[np.float32]
 
-SAMPLE_RATE_HZ = 16_000
 N_MELS = 128
 NUM_FRAMES = 128
 N_FFT = 1024

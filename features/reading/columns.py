@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from features.errors import ConfigError
 from features.fusion.alignment import POOLS, Pooled, Sequences, check_ids, pad_by_overlap, pool_by_overlap, width_of
 from features.fusion.settings import nearest
-from features.reading.raw import RAW_TABLES, fixed_lists
+from features.reading.raw import RAW_TABLES, fixed_lists, with_masks
 from features.reading.snapshot import version_at
+from features.records import WITH_ROWS
 from features.schema import schema_of
 
 if TYPE_CHECKING:
@@ -76,14 +77,7 @@ class FeatureColumn(NamedTuple):
         vector = pa.list_(self.number, self.width)
         is_padded = isinstance(self.pool, Padded)
         kind = pa.list_(vector, self.pool.max_len) if isinstance(self.pool, Padded) else vector
-        length = [pa.field(f"{self.name}:length", pa.int32())] if is_padded else []
-        return (
-            pa.field(self.name, kind),
-            *length,
-            pa.field(f"{self.name}:present", pa.bool_()),
-            pa.field(f"{self.name}:nearest", pa.bool_()),
-            pa.field(f"{self.name}:status", pa.string()),
-        )
+        return with_masks(self.name, kind, has_length=is_padded)
 
     def read(
         self, snapshot: Snapshot, batch_id: str, segments: pa.Table, wanted: frozenset[str], media_id: str | None
@@ -94,7 +88,7 @@ class FeatureColumn(NamedTuple):
         if wanted.isdisjoint(field.name for field in self.fields[:-1]):
             return columns
         rows = snapshot.read(self.table, batch_id, _COLUMNS, media_id)
-        is_ok = pc.is_in(status, value_set=pa.array(["ok", "partial"]))
+        is_ok = pc.is_in(status, value_set=pa.array(sorted(WITH_ROWS)))
         is_ok = np.asarray(is_ok.to_numpy(zero_copy_only=False), np.bool_)
         return columns | self._aligned(segments, rows, is_ok)
 

@@ -41,14 +41,7 @@ class RawColumn(NamedTuple):
         kind: pa.DataType = pa.float32()
         for size in reversed(self.shape):
             kind = pa.list_(kind, size)
-        length = [pa.field(f"{self.name}:length", pa.int32())] if self.table == "audio" else []
-        return (
-            pa.field(self.name, kind),
-            *length,
-            pa.field(f"{self.name}:present", pa.bool_()),
-            pa.field(f"{self.name}:nearest", pa.bool_()),
-            pa.field(f"{self.name}:status", pa.string()),
-        )
+        return with_masks(self.name, kind, has_length=self.table == "audio")
 
     def read(
         self, snapshot: Snapshot, batch_id: str, segments: pa.Table, wanted: frozenset[str], media_id: str | None
@@ -73,6 +66,13 @@ class RawColumn(NamedTuple):
         has_rows = _is_in(segments, snapshot.read(self.table, batch_id, ("media_id",)))
         of_media = np.where(has_rows, "ok", np.where(has_track, "empty", "absent"))
         return pa.array(np.where(failed, "failed", of_media).tolist(), pa.string())
+
+
+def with_masks(name: str, kind: pa.DataType, *, has_length: bool) -> tuple[pa.Field, ...]:
+    """The fields of a column that a reader gives: its value, and the masks that say whether and why."""
+    masks = {"length": pa.int32()} if has_length else {}
+    masks |= {"present": pa.bool_(), "nearest": pa.bool_(), "status": pa.string()}
+    return (pa.field(name, kind), *(pa.field(f"{name}:{mask}", mask_kind) for mask, mask_kind in masks.items()))
 
 
 def fixed_lists(values: NDArray[np.float32] | NDArray[np.int32], present: NDArray[np.bool_]) -> pa.Array:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from features.records import WITH_FAILURES
 from features.schema import BATCH_ID
 from features.store.commit import generations_of
 from features.store.failures import FAILURES, is_open, rewrite
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from features.store.store import Store
 
     Row = dict[str, Any]
-
-WITH_FAILURES = frozenset({"failed", "partial"})
-"""What coverage says of media that have a dead letter: nothing of them, or not all, could be used."""
 
 _ONLY = "media_ids"
 

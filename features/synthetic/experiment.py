@@ -18,7 +18,7 @@ from features.fusion.dataset import build_examples
 from features.fusion.recipe import load_recipe
 from features.fusion.splits import assign_splits, groups_of
 from features.fusion.targets import media_classes
-from features.records import FeatureRow
+from features.records import WITH_FAILURES, FeatureRow
 from features.store.rows import feature_rows, table_of
 from features.synthetic.evidence import make_samples
 
@@ -94,7 +94,7 @@ def _extract(name: str, samples: Sequence[Sample]) -> tuple[pa.Table, pa.Table]:
     extractor = get_extractor(name)
     rows, coverage = [], []
     for found in extract_media(extractor, extractor.load("auto"), (sample.media for sample in samples)):
-        if found.status in ("failed", "partial"):
+        if found.status in WITH_FAILURES:
             message = f"{name} failed on generated sample {found.media_id}: {found.message}"
             raise ExtractionError(message)
         rows.append(feature_rows(found.media_id, [row for row in found.rows if isinstance(row, FeatureRow)]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from features.errors import ConfigError
-from features.extractors.minilm import clean_text
+from features.extractors.simple import clean_text
 from features.fusion.settings import nearest
 from features.fusion.splits import near_duplicates_of, strays_of
 from features.reading.snapshot import take_snapshot

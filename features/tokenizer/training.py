@@ -35,7 +35,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = DEFAULT_VOCABULARY) 
     does not matter, how often one occurs does.
 
     Args:
-        texts: Cleaned (`features.extractors.minilm.clean_text`); empty ones do not count.
+        texts: Cleaned (`features.extractors.simple.clean_text`); empty ones do not count.
         vocabulary: Pieces at most, at least 260, the 256 bytes, padding (0) and unknown (1) among them; few texts give
             fewer.
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from features.extractors.engine import extract_media
-from features.extractors.minilm import MiniLM, clean_text
+from features.extractors.minilm import MiniLM
+from features.extractors.simple import clean_text
 from features.records import FeatureRow, MediaRows, Utterance
 
 if TYPE_CHECKING:

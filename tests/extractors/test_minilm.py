@@ -12,7 +12,8 @@ import pytest
 
 from features.errors import ExtractionError
 from features.extractors import minilm
-from features.extractors.minilm import MiniLM, MiniLMOnnx, MiniLMTorch, clean_text
+from features.extractors.minilm import MiniLM, MiniLMOnnx, MiniLMTorch
+from features.extractors.simple import clean_text
 from features.extractors.weights import package_folder
 from features.records import FeatureRow
 from tests.extractors.making import media, run, utterances_of

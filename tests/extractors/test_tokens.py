@@ -11,8 +11,8 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from features.errors import ConfigError, ModelError
-from features.extractors.minilm import clean_text
 from features.extractors.registry import get_extractor
+from features.extractors.simple import clean_text
 from features.extractors.tokens import LENGTH, Tokens
 from features.schema import data_schema_of
 from features.store.rows import feature_rows
