@@ -83,12 +83,16 @@ class ConsentPolicy:
     def decide(self, place: MediaPlace) -> Verdicts:
         """What applies to a media in one place."""
         rules = self._of_source(place.uri)
-        return Verdicts(tuple(self._verdict(purpose, place, rules) for purpose in PURPOSES))
+        verdicts = tuple(self._verdict(purpose, place, rules) for purpose in PURPOSES)
+        people = {"", *place.subject_ids}
+        return Verdicts(verdicts, frozenset(number for number, rule in rules if rule.subject in people))
 
     def decide_all(self, places: Iterable[MediaPlace]) -> Verdicts:
         """What applies to a media in all its places, of which there is at least one: one refusal suffices."""
-        found = [self.decide(place).verdicts for place in places]
-        return Verdicts(tuple(min(of_purpose, key=_reluctance) for of_purpose in zip(*found, strict=True)))
+        found = [self.decide(place) for place in places]
+        by_purpose = zip(*(one.verdicts for one in found), strict=True)
+        rules = frozenset[int]().union(*(one.rules for one in found))
+        return Verdicts(tuple(min(verdicts, key=_reluctance) for verdicts in by_purpose), rules)
 
     @property
     def subjects(self) -> frozenset[str]:
@@ -99,11 +103,6 @@ class ConsentPolicy:
     def fingerprint(self) -> str:
         """Hash of what it says."""
         return fingerprint([repr(self.default), *map(repr, self.rules)])
-
-    def matching(self, place: MediaPlace) -> frozenset[int]:
-        """Numbers of the rules that a media in a place falls under, from 1."""
-        by_source = self._of_source(place.uri)
-        return frozenset(number for number, rule in by_source if not rule.subject or rule.subject in place.subject_ids)
 
     def _verdict(self, purpose: str, place: MediaPlace, rules: Sequence[tuple[int, Rule]]) -> Verdict:
         if purpose in refused_purposes(place.stated):
@@ -154,9 +153,10 @@ class Verdict(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """About all purposes, in the order of `PURPOSES`."""
+    """About all purposes, in the order of `PURPOSES`; and numbers of the rules that the media falls under, from 1."""
 
     verdicts: tuple[Verdict, ...]
+    rules: frozenset[int] = frozenset()
 
     @property
     def text(self) -> str:

@@ -125,7 +125,7 @@ def test_it_says_what_decided_and_what_matches(read: Read) -> None:
     policy = read(RULES)
     place = MediaPlace("/v/studio/a.mp4", ("s-1", "s-2"))
     assert policy.decide(place).because == ("rule 4 (subject 's-1')",)
-    assert policy.matching(place) == {1, 4, 5}
+    assert policy.decide(place).rules == {1, 4, 5}
     assert policy.subjects == {"s-1", "s-2"}
     assert policy.decide(MediaPlace("/v/a.mp4")).because == ("default",)
 

@@ -1,0 +1,99 @@
+"""Writing what a consent file makes of media into `media.consent`; readers ask it, so it holds at once for all of them.
+
+No content goes: `forget` erases. The write is repeated on the fresh table where a rival was faster, so that of a row
+only the consent changes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.privacy.consent_review import judge, review
+from features.schema import BATCH_ID
+from features.store.commit import Settled, commit_files, live_files
+from features.store.files import write_file
+from features.store.lineage import Lineage, carried, code_version
+from features.store.plan import waves
+from features.store.read import read_committed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deltalake import DeltaTable
+
+    from features.privacy.consent_policy import ConsentPolicy
+    from features.privacy.consent_review import Judged, Review
+    from features.store.files import FileRecord
+    from features.store.store import Store
+
+    Texts = Mapping[str, Mapping[str, str]]
+
+STAGE = "consent"
+"""Stage of the commits."""
+
+_TABLE = "media"
+_BATCHES_A_COMMIT = 256
+
+
+def apply_policy(store: Store, policy: ConsentPolicy, run_id: str) -> Review:
+    """Let `media.consent` say what a consent file says; saying it twice changes nothing.
+
+    Args:
+        store: The store.
+        policy: The file.
+        run_id: For lineage.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        StoreError: The table cannot be read or written.
+    """
+    found = review(judge(store, policy), policy)
+    if found.changes:
+        lineage = Lineage(run_id, STAGE, code_version(), fingerprint=policy.fingerprint)
+        write_consent(store, found.changes, lineage)
+    return found
+
+
+def write_consent(store: Store, changes: Sequence[Judged], lineage: Lineage) -> None:
+    """Write the consent of some media, a commit for some batches at a time."""
+    texts: dict[str, dict[str, str]] = {}
+    for change in changes:
+        texts.setdefault(change.batch_id, {})[change.media_id] = change.after
+    for batch_ids in waves(sorted(texts), _BATCHES_A_COMMIT):
+        once = replace(lineage, stage=f"{lineage.stage}:{uuid.uuid4().hex[:8]}")  # a second write is not the first
+        _commit(store, {batch_id: texts[batch_id] for batch_id in batch_ids}, once)
+
+
+def _commit(store: Store, texts: Texts, lineage: Lineage) -> None:
+    def settle(handle: DeltaTable, files: Sequence[FileRecord]) -> Settled:
+        del files  # rivals may have written in between: what counts is what is there now
+        return _settled(store, handle, texts, lineage)
+
+    first = _settled(store, store.load(_TABLE), texts, lineage)
+    commit_files(store, _TABLE, first.files, stage=lineage.stage, metadata=lineage.metadata(), settle=settle)
+
+
+def _settled(store: Store, handle: DeltaTable, texts: Texts, lineage: Lineage) -> Settled:
+    """The batches' files as the handle lists them, and those that replace them."""
+    live = live_files(handle, texts)
+    rows = read_committed(store, _TABLE, batch_ids=texts, versions={_TABLE: handle.version()})
+    files = []
+    for batch_id in sorted({batch_id for _, batch_id in live}):
+        own = rows.filter(pc.equal(rows[BATCH_ID], batch_id)).drop_columns([BATCH_ID])
+        paths = [path for path, batch in live if batch == batch_id]
+        made = carried(store.table_path(_TABLE), paths, lineage)
+        files.append(write_file(store, _TABLE, batch_id, _with_consent(own, texts[batch_id]), lineage=made))
+    return Settled(files, live)
+
+
+def _with_consent(rows: pa.Table, texts: Mapping[str, str]) -> pa.Table:
+    told = zip(rows["media_id"].to_pylist(), rows["consent"].to_pylist(), strict=True)
+    place = rows.schema.get_field_index("consent")
+    return rows.set_column(place, rows.schema.field(place), pa.array([texts.get(*pair) for pair in told], pa.string()))
