@@ -58,7 +58,8 @@ def parse(kind: type[T], data: object, place: Place) -> T:
     """Make a dataclass from a mapping, checking keys, types and values.
 
     Args:
-        kind: A dataclass of str, int, float, bool, `tuple[X, ...]`, `Mapping[str, X]` and other dataclasses.
+        kind: A dataclass of str, int, float, bool, `X | None`, `tuple[X, ...]`, `Mapping[str, X]` and other
+            dataclasses.
         data: What a TOML or JSON reader gave.
         place: Where it was read, for the error.
 
@@ -100,6 +101,9 @@ def _convert(hint: Any, value: object, place: Place, item: Field[Any]) -> Any:  
     if is_dataclass(hint):
         return parse(cast("type[Any]", hint), value, place)
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is types.UnionType:
+        inner = next(part for part in arguments if part is not types.NoneType)
+        return None if value is None else _convert(inner, value, place, item)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             place.refuse(f"is {value!r}; it must be a list")
