@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from apache_beam.ml.inference.base import RunInference
 
 from features.extractors.registry import get_extractor
+from features.privacy.consent import first_refused, purposes_of
 from features.records import WITH_FAILURES, FeatureRow, MediaRows, Utterance
 from features.schema import BATCH_ID
 from features.store import Commit, FileRecord, Store, read_table, write_file
@@ -59,7 +60,7 @@ def _extract_with(
         root
         | f"{inputs}:Batches" >> beam.Create(_owed_by_batch(store, specs, wave))
         | f"{inputs}:Spread" >> beam.Reshuffle()
-        | f"{inputs}:ReadRows" >> beam.Map(read_batch, wave, lineages)
+        | f"{inputs}:ReadRows" >> beam.FlatMap(read_batches, wave, lineages)
         | f"{inputs}:Infer" >> RunInference(ExtractorHandler(makers, config))
         | f"{inputs}:WriteFiles" >> beam.FlatMap(write_batches, wave, lineages)
     )
@@ -102,8 +103,11 @@ def owed(store: Store, spec: FeatureSpec, wave: Wave) -> list[str]:
     return sorted(set(wave.batch_ids) - done)
 
 
-def read_batch(given: tuple[str, tuple[str, ...]], wave: Wave, lineages: Mapping[str, Lineage]) -> BatchInput:
-    """Read what extractors need of a batch: its media, and the rows of the one table that they read."""
+def read_batches(given: tuple[str, tuple[str, ...]], wave: Wave, lineages: Mapping[str, Lineage]) -> list[BatchInput]:
+    """Read what extractors need of a batch: its media, and the rows of the one table that they read.
+
+    Extractors that may not see the same media, by consent, go through the batch apart.
+    """
     batch_id, makers = given
     store, specs = Store.open(wave.store), [get_extractor(maker).spec for maker in makers]
     spec, versions = specs[0], lineages[makers[0]].versions
@@ -111,16 +115,23 @@ def read_batch(given: tuple[str, tuple[str, ...]], wave: Wave, lineages: Mapping
     rows = _input_rows(store, spec, batch_id, versions)
     starts = _slices(rows)
     kept = frozenset.intersection(*(kept_media(store, spec, wave, batch_id) for spec in specs))
-    medias, skipped = [], []
-    for row in media:
-        if row["media_id"] in kept:
-            continue
-        if row["consent"] == "refused":
-            skipped.append(row["media_id"])
-            continue
-        own = rows.slice(*starts.get(row["media_id"], (0, 0)))
-        medias.append(_media_rows(row, spec, own))
-    return BatchInput(batch_id, makers, tuple(medias), tuple(skipped))
+    wanted = [row for row in media if row["media_id"] not in kept]
+    by_skipped: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for maker, one in zip(makers, specs, strict=True):
+        by_skipped.setdefault(skipped_media(wanted, one), []).append(maker)
+    found = []
+    for skipped, some in by_skipped.items():
+        left_out = dict(skipped)
+        seen = [row for row in wanted if row["media_id"] not in left_out]
+        medias = [_media_rows(row, spec, rows.slice(*starts.get(row["media_id"], (0, 0)))) for row in seen]
+        found.append(BatchInput(batch_id, tuple(some), tuple(medias), skipped))
+    return found
+
+
+def skipped_media(media: Sequence[Mapping[str, Any]], spec: FeatureSpec) -> tuple[tuple[str, str], ...]:
+    """Media that an extractor has no consent for, each with the reason."""
+    refused = [(row["media_id"], first_refused(row["consent"], purposes_of(spec))) for row in media]
+    return tuple((media_id, f"consent refused for {purpose}") for media_id, purpose in refused if purpose is not None)
 
 
 def kept_media(store: Store, spec: FeatureSpec, wave: Wave, batch_id: str) -> frozenset[str]:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class BatchInput(NamedTuple):
-    """A batch's media with what some extractors read of them, and the media that are not their business."""
+    """A batch's media with what some extractors read of them, and those without consent, each with the reason."""
 
     batch_id: str
     makers: tuple[str, ...]
     medias: tuple[MediaRows, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
 
 
 class BatchOutput(NamedTuple):
@@ -94,7 +94,7 @@ class ExtractorHandler(ModelHandler[BatchInput, tuple[BatchOutput, ...], Models]
             found.append(results)
             beat.done(len(loaded))
         beat.done(len(loaded) * len(given.skipped))
-        skipped = tuple(Extracted(media_id, "skipped", (), None, "use refused") for media_id in given.skipped)
+        skipped = tuple(Extracted(media_id, "skipped", (), None, reason) for media_id, reason in given.skipped)
         return tuple(
             BatchOutput(given.batch_id, maker, (*(results[index] for results in found), *skipped))
             for index, maker in enumerate(given.makers)

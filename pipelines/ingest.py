@@ -14,6 +14,8 @@ from features.identity import fingerprint
 from features.media.limits import Limits
 from features.media.options import DecodeOptions
 from features.media.sandbox import borrow_sandbox
+from features.privacy.consent_policy import policy_of
+from features.privacy.consent_review import decided
 from features.privacy.erasure import complete_erasure
 from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store import Commit, FileRecord, Store, commit_files, write_file
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from features.privacy.consent_policy import ConsentPolicy
     from features.store.lineage import Lineage
     from pipelines.options import DecodeConfig
 
@@ -63,11 +66,12 @@ def lineage_of(store: Store, config: DecodeConfig, wave: Wave) -> Lineage:
 
 def build(root: beam.PCollection[str], config: DecodeConfig, wave: Wave) -> beam.PCollection[Commit]:
     """Batch ids → commits made."""
-    lineage = lineage_of(Store.open(wave.store), config, wave)
+    store = Store.open(wave.store)
+    lineage, policy = lineage_of(store, config, wave), policy_of(store.path, config.consent)
     return (
         root
         | "SpreadBatches" >> beam.Reshuffle()
-        | "IngestBatch" >> beam.FlatMap(ingest_planned, wave.store, lineage, limits_of(config), span_of(config))
+        | "IngestBatch" >> beam.FlatMap(ingest_planned, wave.store, lineage, limits_of(config), span_of(config), policy)
         | "SpreadParts" >> beam.Reshuffle()
         | "DecodePart" >> beam.FlatMap(decode_waiting, wave.store, lineage, limits_of(config))
         | "CommitWave" >> CommitWave(partial(commit_wave, wave, lineage), partial(join_parts, wave.store))
@@ -89,12 +93,13 @@ def summary(store: Store, batch_ids: tuple[str, ...]) -> Summary:
 
 
 def ingest_planned(
-    batch_id: str, root: str, lineage: Lineage, limits: Limits, span_us: int = 0
+    batch_id: str, root: str, lineage: Lineage, limits: Limits, span_us: int = 0, policy: ConsentPolicy | None = None
 ) -> list[FileRecord | PartTask]:
-    """Ingest a batch by the list that `sources` holds of it."""
+    """Ingest a batch by the list that `sources` holds of it, with the consent that stands now."""
     store = Store.open(root)
     planned = read_plan(store, [batch_id])
     batch = planned[0] if planned else PlannedBatch(batch_id, ())  # all of it was forgotten meanwhile
+    batch = batch._replace(sources=tuple(decided(source, policy) for source in batch.sources))
     return list(ingest_batch(store, batch, as_planned(store, batch_id, lineage), limits, span_us))
 
 

@@ -65,6 +65,9 @@ class DecodeConfig(RunConfig):
     span_minutes: int = option(10, "minutes of a longer video that a worker decodes at a time; 0: never share one")
     batch_megabytes: int = option(1024, "megabytes of sources in a batch, at most")
     batch_sources: int = option(256, "sources in a batch, at most")
+    consent: str = option(
+        "", "who agreed to what, a TOML file; default: TRIPTYCH_CONSENT, or consent.toml in the store"
+    )
 
 
 def decode_config(config: DecodeConfig) -> str:

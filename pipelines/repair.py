@@ -23,6 +23,8 @@ from features.identity import fingerprint, media_id_of_file
 from features.media.limits import Limits
 from features.media.options import DecodeOptions, option_of
 from features.media.sandbox import borrow_sandbox
+from features.privacy.consent_policy import policy_of
+from features.privacy.consent_review import decided
 from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.alignment import forgotten_media
@@ -115,7 +117,9 @@ class _Repair:
         self._targets = wave.targets
         self._beat = Heartbeat()
         self._failures: list[Failure] = []
-        self._plan = {source.uri: source for plan in read_plan(store, [batch_id]) for source in plan.sources}
+        policy = policy_of(store.path)
+        planned = (source for plan in read_plan(store, [batch_id]) for source in plan.sources)
+        self._plan = {source.uri: decided(source, policy) for source in planned}
         self._media = {row["media_id"]: row for row in self._rows("media")}
         self._results = self._rows("source_results")
 

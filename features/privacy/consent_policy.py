@@ -191,6 +191,12 @@ def find_policy(store: Path, named: str = "") -> tuple[ConsentPolicy, Path] | No
     return read_policy(path), path
 
 
+def policy_of(store: Path, named: str = "") -> ConsentPolicy | None:
+    """The policy that applies, as `find_policy` finds it; None where there is no consent file."""
+    found = find_policy(store, named)
+    return None if found is None else found[0]
+
+
 def read_policy(path: Path) -> ConsentPolicy:
     """Read a consent file.
 

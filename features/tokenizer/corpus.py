@@ -8,6 +8,7 @@ from features.errors import ConfigError
 from features.extractors.simple import clean_text
 from features.fusion.settings import nearest
 from features.fusion.splits import near_duplicates_of, strays_of
+from features.privacy.consent import allowed
 from features.reading.snapshot import take_snapshot
 from features.reading.text import best_text_of, text_tables
 from features.store.read import read_table
@@ -79,8 +80,8 @@ def read_corpus(store: Store, splits: Mapping[str, str] | None) -> Corpus:
         media = snapshot.read("media", batch_id, ("media_id", "consent"))
         wanted = {
             media_id
-            for media_id, consent in zip(media["media_id"].to_pylist(), media["consent"].to_pylist(), strict=True)
-            if consent != "refused" and media_id not in barred and (splits is None or splits.get(media_id) == _TRAIN)
+            for media_id in media.filter(allowed(media, "training"))["media_id"].to_pylist()
+            if media_id not in barred and (splits is None or splits.get(media_id) == _TRAIN)
         }
         rows = best_text_of(snapshot, batch_id, columns=("media_id", "start_us", "end_us", "source", "text"))
         for media_id, text in zip(rows["media_id"].to_pylist(), rows["text"].to_pylist(), strict=True):

@@ -138,7 +138,7 @@ def _bare(store: Store, name: str) -> int:
     model, num_items = extractor.load("cpu"), 0
     lineage = extract.lineage_of(store, extractor.spec, _wave(store, name))
     for batch_id in sorted(store.batches("media")):
-        given = extract.read_batch((batch_id, (name,)), _wave(store, name), {name: lineage})
+        (given,) = extract.read_batches((batch_id, (name,)), _wave(store, name), {name: lineage})
         items = itertools.chain.from_iterable(extractor.prepare(rows) for rows in given.medias)
         while some := list(itertools.islice(items, extractor.batch_size)):
             num_items += len(extractor(model, some))

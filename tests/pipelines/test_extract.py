@@ -15,7 +15,7 @@ from features.extractors.registry import get_extractor
 from features.store import Store, read_table
 from flows import stages
 from pipelines import extract
-from pipelines.extract import BatchOutput, commit_wave, lineage_of, read_batch, write_batch
+from pipelines.extract import BatchOutput, commit_wave, lineage_of, read_batches, write_batch
 from pipelines.options import ExtractConfig
 from pipelines.runners import pipeline_options
 from pipelines.supervise import run_wave
@@ -140,7 +140,7 @@ def files_of(store: Store, wave: Wave) -> list[extract.FileRecord]:
         extractor = get_extractor(name)
         lineage = lineage_of(store, extractor.spec, wave)
         for batch_id in wave.batch_ids:
-            batch = read_batch((batch_id, (name,)), wave, {name: lineage})
+            (batch,) = read_batches((batch_id, (name,)), wave, {name: lineage})
             found = extract_media(extractor, extractor.load("cpu"), batch.medias, batch_size=None)
             files += write_batch(BatchOutput(batch_id, name, tuple(found)), wave, lineage)
     return files

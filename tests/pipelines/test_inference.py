@@ -46,7 +46,7 @@ class Where(Sizes):
 
 def batch(*makers: str) -> BatchInput:
     frames = tuple(Frame(i, 1, i, i + 1, b"x" * (i + 1), 1, 1) for i in range(3))
-    return BatchInput("batch", makers, (MediaRows("a", 3, True, False, False, frames=frames),), ("b",))
+    return BatchInput("batch", makers, (MediaRows("a", 3, True, False, False, frames=frames),), (("b", "refused"),))
 
 
 def run(share: bool) -> list[list[float]]:

@@ -134,7 +134,7 @@ def files_of(store: Store, wave: Wave) -> list[FileRecord]:
     lineage = extract.lineage_of(store, extractor.spec, wave)
     files = []
     for batch_id in wave.batch_ids:
-        batch = extract.read_batch((batch_id, (name,)), wave, {name: lineage})
+        (batch,) = extract.read_batches((batch_id, (name,)), wave, {name: lineage})
         found = extract_media(extractor, extractor.load("cpu"), batch.medias, batch_size=None)
         files += extract.write_batch(extract.BatchOutput(batch_id, name, tuple(found)), wave, lineage)
     return files
