@@ -15,17 +15,20 @@ import pyarrow.compute as pc
 from features.errors import ConfigError, StoreError
 from features.fusion.segments import SEGMENTS, check_shots, parse_segmentation, segments_of
 from features.fusion.settings import nearest
+from features.privacy.consent import allowed
 from features.reading.columns import FeatureColumn, Pool, feature_columns, find_keys
 from features.reading.raw import RAW_TABLES, RawColumn
 from features.reading.snapshot import AsOf, Snapshot, take_snapshot
 from features.reading.text import best_text_of, text_tables
 from features.schema import MEDIA, schema_of
 from features.store.index import media_index
+from features.store.read import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
+    from features.privacy.consent import Purpose
     from features.reading.torch_data import FeatureDataset
     from features.spec import FeatureSpec
     from features.store.index import MediaIndex
@@ -46,6 +49,7 @@ def open_features(
     batch_ids: Collection[str] | None = None,
     as_of: AsOf = None,
     num_threads: int | None = None,
+    purpose: Purpose = "training",
 ) -> FeatureReader:
     """Open features for reading, aligned with segments. No row is read yet, but for `shots` which media have some.
 
@@ -65,6 +69,7 @@ def open_features(
         batch_ids: These batches only.
         as_of: Read as of a time, or of versions by table, such as the `versions` of another reader.
         num_threads: Batches that are read at once; as many as there are cores, at most 4, by default.
+        purpose: What they are read for: media whose consent refuses it have no segments, whatever `as_of` was true.
 
     Raises:
         ConfigError: A feature, a column, a batch, a way to pool or a segmentation is unknown; or media with video
@@ -90,7 +95,9 @@ def open_features(
     if kind.kind == "shots":
         check_shots(_all_rows(snapshot, "media", wanted, "has_video"), _all_rows(snapshot, "shots@1", wanted))
     threads = num_threads or min(_MOST_THREADS, os.cpu_count() or 1)
-    return FeatureReader(snapshot, tuple(features), segmentation, schema, wanted, tuple(media_columns), threads)
+    withdrawn = frozenset[str]() if as_of is None else _refused_now(store, purpose)
+    given = (snapshot, tuple(features), segmentation, schema, wanted, tuple(media_columns), threads)
+    return FeatureReader(*given, purpose=purpose, withdrawn=withdrawn)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ class FeatureReader:
         batch_ids: Batches that it reads, in order.
         media_columns: Columns of `media` beside the features.
         num_threads: Batches that are read at once.
+        purpose: What they are read for; media whose consent refuses it have no segments.
+        withdrawn: Media whose consent for it was withdrawn since the versions that are read.
     """
 
     snapshot: Snapshot
@@ -114,6 +123,8 @@ class FeatureReader:
     batch_ids: tuple[str, ...]
     media_columns: tuple[str, ...] = ()
     num_threads: int = 1
+    purpose: Purpose = "training"
+    withdrawn: frozenset[str] = frozenset()
 
     @property
     def versions(self) -> dict[str, int]:
@@ -140,7 +151,7 @@ class FeatureReader:
     def read(self, batch_id: str, media_id: str | None = None) -> pa.RecordBatch:
         """The segments of one batch, of one media where it is named."""
         columns = (*_MEDIA_NEEDED, *self.media_columns)
-        media = self.snapshot.read("media", batch_id, tuple(dict.fromkeys(columns)), media_id)
+        media = self._allowed(self.snapshot.read("media", batch_id, tuple(dict.fromkeys(columns)), media_id))
         segments = self._segments(batch_id, media, media_id)
         wanted = frozenset(self.schema.names)
         found = {name: _one(segments[name]) for name in SEGMENTS.names}
@@ -198,6 +209,11 @@ class FeatureReader:
         """Without what is looked up again where it is needed."""
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
+    def _allowed(self, media: pa.Table) -> pa.Table:
+        media = media.filter(allowed(media, self.purpose))
+        withdrawn = pa.array(sorted(self.withdrawn), pa.string())
+        return media.filter(pc.invert(pc.is_in(media["media_id"], withdrawn))) if self.withdrawn else media
+
     def _segments(self, batch_id: str, media: pa.Table, media_id: str | None) -> pa.Table:
         kind = parse_segmentation(self.segmentation)
         labels = text = shots = None
@@ -216,7 +232,12 @@ def _check_names(names: Sequence[str]) -> None:
         raise ConfigError(message)
 
 
-_MEDIA_NEEDED = ("media_id", "duration_us")
+_MEDIA_NEEDED = ("media_id", "duration_us", "consent")
+
+
+def _refused_now(store: Store, purpose: Purpose) -> frozenset[str]:
+    media = read_table(store, "media", columns=["media_id", "consent"])
+    return frozenset(media.filter(pc.invert(allowed(media, purpose)))["media_id"].to_pylist())
 
 
 def _schema(
