@@ -47,6 +47,7 @@ bench: env
 bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_ravdess
 	$(BIN)/python -m tests.benchmarks.quality_meld
+	$(BIN)/python -m tests.benchmarks.quality_asr
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos

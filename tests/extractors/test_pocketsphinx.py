@@ -17,6 +17,7 @@ import soundfile
 
 from features.extractors.pocketsphinx import PocketSphinx, PocketSphinxModel
 from features.records import Utterance
+from tests.benchmarks.quality_asr import word_errors, words_of
 from tests.extractors.making import chunks_of, media, run, sine
 
 if TYPE_CHECKING:
@@ -46,21 +47,6 @@ def _hear(samples: npt.NDArray[np.float32], model: PocketSphinxModel, start_us: 
     return [row for row in result.rows if isinstance(row, Utterance)]
 
 
-def _word_errors(reference: list[str], heard: list[str]) -> int:
-    """Levenshtein distance over words."""
-    distances = list(range(len(heard) + 1))
-    for row, expected in enumerate(reference, start=1):
-        diagonal, distances[0] = distances[0], row
-        for column, word in enumerate(heard, start=1):
-            step = min(diagonal + (expected != word), distances[column] + 1, distances[column - 1] + 1)
-            diagonal, distances[column] = distances[column], step
-    return distances[-1]
-
-
-def _words(text: str) -> list[str]:
-    return re.sub(r"[^a-z' ]", "", text.lower().replace("-", " ")).split()
-
-
 @pytest.mark.parametrize(
     "samples",
     [
@@ -88,12 +74,12 @@ def test_the_model_can_be_weakly_referenced_as_beam_needs(model: PocketSphinxMod
 @needs_speech
 def test_word_error_rate_on_read_english(model: PocketSphinxModel) -> None:
     with (SPEECH / "transcripts.csv").open() as file:
-        transcripts = {row["file"]: _words(row["transcript"]) for row in csv.DictReader(file)}
+        transcripts = {row["file"]: words_of(row["transcript"]) for row in csv.DictReader(file)}
     rates = []
     for name in FILES:
         utterances = _hear(_speech(name), model)
-        heard = [word for utterance in utterances for word in _words(utterance.text)]
-        rates.append(_word_errors(transcripts[name], heard) / len(transcripts[name]))
+        heard = [word for utterance in utterances for word in words_of(utterance.text)]
+        rates.append(word_errors(transcripts[name], heard) / len(transcripts[name]))
         if name == "jfk.flac":
             assert "country" in heard
     assert np.mean(rates) <= 0.35
