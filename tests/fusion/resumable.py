@@ -133,7 +133,7 @@ def main(folder: Path) -> None:
             assert train_in_child(path, kill_when(epoch, moment)) == signal.SIGKILL
     save_state(folder / "resumed.safetensors", Training().run(path))
     path, moments, kills = folder / "at-any-moment.safetensors", random.Random(0), 0
-    while status := train_in_child(path, lambda *_: time.sleep(0.002), moments.uniform(0.005, 0.05)):
+    while status := train_in_child(path, lambda *_: time.sleep(0.002), moments.uniform(0.002, 0.02)):
         assert status == signal.SIGKILL
         kills += 1
     assert kills
