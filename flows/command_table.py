@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from features.export.options import ExportOptions
 from pipelines.options import ExtractConfig, IngestConfig, NightlyConfig, RetryConfig, RunConfig, ScoreConfig
 
 
@@ -161,6 +162,13 @@ COMMANDS: dict[str, Command] = {
         "triptych sql 'select name, duration_us from media'",
         None,
         (_arg("query", help="SQL; every table of the store is a view"),),
+    ),
+    "export": Command(
+        "export",
+        "write rows of a table, or features aligned with segments, as Parquet, CSV, NumPy, WebDataset or datasets; "
+        "killed, the same command goes on",
+        "triptych export mfcc minilm --segmentation window:10s --out mfcc-minilm --format parquet",
+        ExportOptions,
     ),
     "verify": Command(
         "verify",

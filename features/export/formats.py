@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,14 @@ if TYPE_CHECKING:
     from features.export.folder import OutFolder
     from features.export.options import ExportOptions
     from features.export.writer import Writer
+
+_CLASSES = {
+    "parquet": "ParquetWriter",
+    "csv": "CsvWriter",
+    "numpy": "NumpyWriter",
+    "webdataset": "WebDatasetWriter",
+    "datasets": "DatasetsWriter",
+}
 
 
 def make_writer(folder: OutFolder, schema: pa.Schema, options: ExportOptions) -> Writer:
@@ -23,10 +32,6 @@ def written_as(form: str, path: str) -> str:
 
 
 def _writer_class(form: str) -> type[Writer]:
-    if form == "csv":
-        from features.export.to_csv import CsvWriter
-
-        return CsvWriter
-    from features.export.to_parquet import ParquetWriter
-
-    return ParquetWriter
+    name = _CLASSES[form]
+    made: type[Writer] = getattr(import_module(f"features.export.to_{form}"), name)
+    return made

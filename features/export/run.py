@@ -140,10 +140,10 @@ def _begin(folder: OutFolder, store: Store, options: ExportOptions) -> _Begun:
         {"refused": leaving.num_refused, "forgotten": leaving.num_forgotten},
         leaving.fingerprint,
     )
+    writer = make_writer(folder, source.schema, options)
     folder.make_data()
     forget_parts(folder)
     manifest.write(folder)
-    writer = make_writer(folder, source.schema, options)
     writer.recover([])
     return _Begun(manifest, source, writer, [])
 
