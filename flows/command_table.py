@@ -125,6 +125,19 @@ COMMANDS: dict[str, Command] = {
             _arg("--yes", action="store_true", help="do not ask"),
         ),
     ),
+    "consent": Command(
+        "consent",
+        "who agreed to what: show what the consent file makes of which media, and apply it to those that are there",
+        "triptych consent --apply",
+        None,
+        (
+            _arg(
+                "--consent", default="", metavar="FILE", help="default: TRIPTYCH_CONSENT, or consent.toml in the store"
+            ),
+            _arg("--media", default="", help="only show this media, purpose by purpose: media_id, or file name"),
+            _arg("--apply", action="store_true", help="write it; the next nightly run does so too"),
+        ),
+    ),
     "status": Command("status", "what is done, pending, failed", "triptych status"),
     "failures": Command(
         "failures",
