@@ -13,10 +13,12 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from features.errors import AllMediaFailedError, TriptychError
 from features.fusion.recipe import load_recipe
+from features.privacy.consent_policy import find_policy
 from features.store import Store
 from features.store.labels import load_labels
 from features.store.models import find_model, list_models
 from flows import stages
+from flows.consenting import apply_file, extract_planner
 from flows.console import progress
 from flows.forms import with_parameters_of
 from flows.outcome import NightlyOutcome, StageOutcome
@@ -153,7 +155,9 @@ def run_nightly(
     store, _ = stages.plan_ingest(config, root, run.run_id)
     levels = stages.wanted_extractors(config, store)
     run.waves(store, "ingest", partial(stages.plan_unfinished, config, store, run.run_id))
-    run.waves(store, "extract", partial(stages.plan_extract, config, store, levels, run.run_id))
+    if find_policy(store.path, config.consent) is not None:
+        run.step("consent", lambda: apply_file(store, config.consent, run.run_id))
+    run.waves(store, "extract", extract_planner(config, store, levels, run.run_id))
     if config.labels:
         run.step("label", lambda: label_task(store, recipe.labels, config.labels, run.run_id))
     run.step("train", lambda: _train(run, store, recipe))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from features.errors import AllMediaFailedError, ConfigError, StoreError
 from features.extractors.registry import default_extractors, get_extractor, ordered
 from features.fusion.recipe import load_recipe
+from features.privacy.consent_policy import find_policy
 from features.store import (
     Store,
     commit_files,
@@ -265,9 +266,11 @@ def check_inputs(config: NightlyConfig, root: str) -> None:
     """Refuse what a run would only stumble over later, before any work is done and before the store is touched.
 
     Raises:
-        TriptychError: A source, the store, the recipe, an extractor, the labels or the report's folder is wrong.
+        TriptychError: A source, the store, the recipe, an extractor, the labels, the consent file or the report's
+            folder is wrong.
     """
     check_sources(config.sources, store=root)
+    find_policy(Path(root).absolute(), config.consent)
     load_recipe(config.recipe)
     wanted_extractors(config, Store(str(Path(root).absolute())))
     if config.labels:

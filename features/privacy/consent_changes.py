@@ -7,13 +7,11 @@ only the consent changes.
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.privacy.consent_review import judge, review
 from features.schema import BATCH_ID
 from features.store.commit import Settled, commit_files, live_files
 from features.store.files import write_file
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from features.privacy.consent_policy import ConsentPolicy
-    from features.privacy.consent_review import Judged, Review
+    from features.privacy.consent_review import Judged
     from features.store.files import FileRecord
     from features.store.store import Store
 
@@ -40,35 +38,25 @@ _TABLE = "media"
 _BATCHES_A_COMMIT = 256
 
 
-def apply_policy(store: Store, policy: ConsentPolicy, run_id: str) -> Review:
-    """Let `media.consent` say what a consent file says; saying it twice changes nothing.
+def write_changes(store: Store, policy: ConsentPolicy, changes: Sequence[Judged], run_id: str) -> None:
+    """Let `media.consent` say what a file was found to say of some media, a commit for some batches at a time.
 
     Args:
         store: The store.
-        policy: The file.
+        policy: The file, for lineage.
+        changes: What `review` found.
         run_id: For lineage.
-
-    Returns:
-        What was changed.
 
     Raises:
         StoreError: The table cannot be read or written.
     """
-    found = review(judge(store, policy), policy)
-    if found.changes:
-        lineage = Lineage(run_id, STAGE, code_version(), fingerprint=policy.fingerprint)
-        write_consent(store, found.changes, lineage)
-    return found
-
-
-def write_consent(store: Store, changes: Sequence[Judged], lineage: Lineage) -> None:
-    """Write the consent of some media, a commit for some batches at a time."""
     texts: dict[str, dict[str, str]] = {}
     for change in changes:
         texts.setdefault(change.batch_id, {})[change.media_id] = change.after
     for batch_ids in waves(sorted(texts), _BATCHES_A_COMMIT):
-        once = replace(lineage, stage=f"{lineage.stage}:{uuid.uuid4().hex[:8]}")  # a second write is not the first
-        _commit(store, {batch_id: texts[batch_id] for batch_id in batch_ids}, once)
+        stage = f"{STAGE}:{uuid.uuid4().hex[:8]}"  # a second write is not the first again
+        lineage = Lineage(run_id, stage, code_version(), fingerprint=policy.fingerprint)
+        _commit(store, {batch_id: texts[batch_id] for batch_id in batch_ids}, lineage)
 
 
 def _commit(store: Store, texts: Texts, lineage: Lineage) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from features.store import Store
 from flows import stages
 from flows.commands.jobs import finish, run_waves
+from flows.consenting import extract_planner
 
 if TYPE_CHECKING:
     from flows.cli import Call
@@ -20,5 +20,5 @@ def run(call: Call) -> int:
     store = Store.open(call.store)
     levels = stages.wanted_extractors(call.config, store)
     stages.require_batches(store)
-    plan = partial(stages.plan_extract, call.config, store, levels, run_id)
+    plan = extract_planner(call.config, store, levels, run_id)
     return finish(call, store, run_id, run_waves(call, store, "extract", plan, run_id), started)

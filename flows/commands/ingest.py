@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from features.privacy.consent_policy import find_policy
 from flows import stages
 from flows.commands.jobs import finish, run_waves
+from flows.consenting import apply_file
+from flows.console import say
 
 if TYPE_CHECKING:
     from flows.cli import Call
@@ -16,6 +20,11 @@ if TYPE_CHECKING:
 def run(call: Call) -> int:
     """Decode what is new."""
     started, run_id = time.monotonic(), stages.new_run_id()
+    find_policy(Path(call.store).absolute(), call.config.consent)  # what is wrong with it is told before all else
     store, _ = stages.plan_ingest(call.config, call.store, run_id)
     plan = partial(stages.plan_unfinished, call.config, store, run_id)
-    return finish(call, store, run_id, run_waves(call, store, "ingest", plan, run_id), started)
+    summary = run_waves(call, store, "ingest", plan, run_id)
+    consent = apply_file(store, call.config.consent, run_id)
+    if consent:
+        say(f"consent: {consent}")
+    return finish(call, store, run_id, summary, started)

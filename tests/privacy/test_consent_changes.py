@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from features.privacy.consent_changes import apply_policy, write_consent
+from features.privacy.consent_changes import write_changes
 from features.privacy.consent_policy import ConsentPolicy, Default, Rule
 from features.privacy.consent_review import judge, review
 from features.store import Store, read_table
-from features.store.lineage import Lineage, read_lineage
+from features.store.lineage import read_lineage
+from pipelines.consented import apply_consent
 from tests.store.making import frames, media, put, result
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def without_consent(store: Store) -> list[dict[str, Any]]:
 
 def test_only_the_consent_changes_and_content_stays(held: Store) -> None:
     before, pictures = without_consent(held), read_table(held, "frames").to_pylist()
-    found = apply_policy(held, policy(Rule(subject="s-one", refuse=("training",)), refuse=("publish",)), "run")
+    found = apply_consent(held, policy(Rule(subject="s-one", refuse=("training",)), refuse=("publish",)), "run")
     assert consent(held) == {
         "one": "refused:training,publish",
         "two": "refused:publish",
@@ -69,16 +70,16 @@ def test_only_the_consent_changes_and_content_stays(held: Store) -> None:
 
 def test_saying_it_twice_changes_nothing(held: Store) -> None:
     rules = policy(Rule(source="one*", refuse=("all",)))
-    apply_policy(held, rules, "first")
+    apply_consent(held, rules, "first")
     version = held.load("media").version()
-    assert apply_policy(held, rules, "second").changes == ()
+    assert apply_consent(held, rules, "second").changes == ()
     assert held.load("media").version() == version
     assert consent(held)["one"] == "refused"
 
 
 def test_only_batches_with_a_change_are_written(held: Store) -> None:
     files = {row["batch_id"]: row["path"] for row in held.files("media").to_pylist()}
-    apply_policy(held, policy(Rule(source="one*", refuse=("training",))), "run")
+    apply_consent(held, policy(Rule(source="one*", refuse=("training",))), "run")
     now = {row["batch_id"]: row["path"] for row in held.files("media").to_pylist()}
     assert now["b2"] == files["b2"]
     assert now["b1"] != files["b1"]
@@ -87,24 +88,24 @@ def test_only_batches_with_a_change_are_written(held: Store) -> None:
 
 
 def test_what_a_rule_refused_is_lifted_with_the_rule_but_not_what_was_stated(held: Store) -> None:
-    apply_policy(held, policy(Rule(source="*", refuse=("all",))), "first")
+    apply_consent(held, policy(Rule(source="*", refuse=("all",))), "first")
     assert set(consent(held).values()) == {"refused"}
-    found = apply_policy(held, policy(Rule(source="*", grant=("all",))), "second")
+    found = apply_consent(held, policy(Rule(source="*", grant=("all",))), "second")
     assert consent(held) == {"one": "granted", "two": "granted", "three": "refused", "four": "granted"}
     assert {change.lifted for change in found.changes} == {frozenset(ALL)}
-    apply_policy(held, policy(), "third")
+    apply_consent(held, policy(), "third")
     assert consent(held) == {"one": "unstated", "two": "unstated", "three": "refused", "four": "unstated"}
 
 
 def test_a_copy_in_a_place_that_refuses_counts(held: Store) -> None:
-    apply_policy(held, policy(Rule(source="/private/*", refuse=("training",))), "run")
+    apply_consent(held, policy(Rule(source="/private/*", refuse=("training",))), "run")
     assert consent(held) == {"one": "unstated", "two": "refused:training", "three": "refused", "four": "unstated"}
 
 
 def test_where_the_plan_is_lost_nothing_is_lifted(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "store")
     put(store, "media", "b", [media("one", consent="refused:training"), media("two")])
-    apply_policy(store, policy(Rule(source="*", grant=("all",))), "run")
+    apply_consent(store, policy(Rule(source="*", grant=("all",))), "run")
     assert consent(store) == {"one": "refused:training", "two": "granted"}
 
 
@@ -126,12 +127,12 @@ def test_what_a_rival_wrote_meanwhile_stays(held: Store) -> None:
     found = review(judge(held, rules), rules)
     newer = [media("one", uri="/v/one.mp4", superseded_by="five"), media("two", uri="/v/two.mp4")]
     put(held, "media", "b1", newer, generation=2)
-    write_consent(held, found.changes, Lineage("run", "consent"))
+    write_changes(held, rules, found.changes, "run")
     rows = {row["media_id"]: (row["consent"], row["superseded_by"]) for row in read_table(held, "media").to_pylist()}
     assert rows["one"] == ("refused:training", "five")
     assert rows["two"] == ("unstated", None)
 
 
 def test_a_store_without_media_has_nothing_to_say(tmp_path: Path) -> None:
-    found = apply_policy(Store.create(tmp_path / "store"), policy(Rule(subject="s", refuse=("all",))), "run")
+    found = apply_consent(Store.create(tmp_path / "store"), policy(Rule(subject="s", refuse=("all",))), "run")
     assert (found.num_media, found.changes, found.unknown_subjects) == (0, (), ("s",))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from features.extractors import registry
-from features.privacy.consent_changes import apply_policy
 from features.privacy.consent_policy import read_policy
 from features.spec import FeatureSpec
 from features.store import Store, read_table
+from pipelines.consented import apply_consent
 from tests.pipelines.clips import Clips, make_clip
 from tests.pipelines.extractors import Sizes
 from tests.pipelines.running import config, extract_here, ingest_here
@@ -135,7 +135,7 @@ def test_a_file_that_changes_between_plan_and_ingest_holds(clips: Clips, tmp_pat
 def test_what_came_in_and_was_refused_later_is_not_extracted(clips: Clips, tmp_path: Path) -> None:
     store, _ = ingest_here(tmp_path / "store", config([clips.folder]))
     (tmp_path / "consent.toml").write_text('[[rules]]\nsource = "plain*"\nrefuse = ["all"]')
-    apply_policy(store, read_policy(tmp_path / "consent.toml"), "run")
+    apply_consent(store, read_policy(tmp_path / "consent.toml"), "run")
     extract_here(store, "sizes")
     assert {name: status for name, (status, *_) in found(store, "sizes@1").items()} == {
         "known.mp4": "ok",
