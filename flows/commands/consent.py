@@ -80,7 +80,8 @@ def _advice(store: Store, changes: tuple[Judged, ...]) -> Iterator[str]:
     if not changes:
         yield "nothing to change"
         return
-    yield f"{len(changes)} media to change: triptych --store {shlex.quote(store.root)} consent --apply, or the next nightly run"
+    apply = f"triptych --store {shlex.quote(store.root)} consent --apply"
+    yield f"{len(changes)} media to change: {apply}, or the next nightly run"
     if any(change.withdrawn and change.is_decoded for change in changes):
         yield f"what is withdrawn is not read any more, but its content stays until it is erased: {forget(store)}"
     if any(change.lifted and not change.is_decoded for change in changes):
