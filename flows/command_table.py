@@ -67,6 +67,16 @@ COMMANDS: dict[str, Command] = {
             _arg("--all", action="store_true", help="learn from the text of all media, whatever its split"),
         ),
     ),
+    "models": Command(
+        "models",
+        "list the registered models with their figures; show one's card; two side by side, with what differs in them",
+        "triptych models sentiment@1",
+        None,
+        (
+            _arg("name", nargs="?", default="", help="NAME: its versions; NAME@VERSION: its card; default: all models"),
+            _arg("--compare", nargs=2, default=(), metavar=("A", "B"), help="two models, NAME[@VERSION] each"),
+        ),
+    ),
     "score": Command(
         "score", "score pending batches, each segment once a model", "triptych score sentiment", ScoreConfig
     ),

@@ -45,17 +45,17 @@ def result_words(kind: str, result: ModelResult) -> str:
 
 
 def difference_words(kind: str, difference: Difference, *, sign: int = 1) -> str:
-    """A difference with its interval, more being better: `+6.1 points (+1.0 to +11.0)`.
+    """How the headline changes, with its interval: `+6.1 points (+1.0 to +11.0)`; of an error less is better.
 
     Args:
         kind: Of the task.
-        difference: What the model has over another.
-        sign: -1 tells what the other has over it.
+        difference: What the model has over another, more being better.
+        sign: -1 tells the change from the model to the other.
     """
-    scale, digits, unit = (1, 3, " of mean absolute error") if kind == "regression" else (100, 1, " points")
-    low, high = sorted((sign * scale * difference.low, sign * scale * difference.high))
-    value = sign * scale * difference.value
-    return f"{_signed(value, digits)}{unit} ({_signed(low, digits)} to {_signed(high, digits)})"
+    scale, digits, unit = (-sign, 3, "") if kind == "regression" else (100 * sign, 1, " points")
+    low, high = sorted((scale * difference.low, scale * difference.high))
+    value = _signed(scale * difference.value, digits)
+    return f"{value}{unit} ({_signed(low, digits)} to {_signed(high, digits)})"
 
 
 def metric_words(metrics: Metrics, field: str) -> str:

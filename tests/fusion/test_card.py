@@ -188,7 +188,8 @@ def test_figures_have_the_sign_that_people_expect() -> None:
     gain = Difference("text", 0.0, -0.05, 0.1)
     assert difference_words("class", gain) == "+0.0 points (-5.0 to +10.0)"
     assert difference_words("class", gain, sign=-1) == "+0.0 points (-10.0 to +5.0)"
-    assert difference_words("regression", gain) == "+0.000 of mean absolute error (-0.050 to +0.100)"
+    assert difference_words("regression", gain) == "+0.000 (-0.100 to +0.050)"
+    assert difference_words("regression", Difference("text", 0.1, 0.05, 0.2), sign=-1) == "+0.100 (+0.050 to +0.200)"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"created_at": 3}', '{"recipe": '])
