@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,14 +11,16 @@ import pyarrow as pa
 from features.errors import ConfigError, ExtractionError
 from features.extractors.engine import extract_media
 from features.extractors.registry import get_extractor
+from features.fusion.recipe import RAW_INPUTS
 from features.fusion.scoring import score_segments
 from features.identity import media_id_of_file, media_id_of_parts
 from features.media.decode import decode_media, end_of, with_text
 from features.media.loose import read_loose
 from features.media.options import DecodeOptions
+from features.raw.source import MemoryRows
 from features.records import FeatureRow, MediaRows, Utterance
 from features.spec import FeatureSpec
-from features.store.rows import feature_rows, shot_rows, table_of, transcript_rows
+from features.store.rows import audio_rows, feature_rows, frame_rows, shot_rows, table_of, transcript_rows
 from features.transcripts.choice import best_text
 from features.transcripts.sidecars import find_sidecars, read_sidecars
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from features.extractors.base import Extractor
     from features.fusion.checkpoint import LoadedModel
+    from features.fusion.inputs import RawFound
     from features.records import DecodedMedia
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -96,7 +100,7 @@ def predict(
         ModelError: An installed extractor differs from the one that the model learned from.
     """
     tell = on_progress or (lambda _: None)
-    extractors = [_extractor_of(feature.name, model.feature_specs) for feature in model.recipe.features]
+    extractors = [_extractor_of(feature.name, model.feature_specs) for feature in model.recipe.tables]
     model.check_features({extractor.spec.key: extractor.spec.to_json() for extractor in extractors})
     utterances = best_text(given.decoded.utterances, language=given.decoded.info.language)
     if not utterances and given.decoded.info.has_audio and model.recipe.allow_recognised_text:
@@ -113,7 +117,25 @@ def predict(
         transcripts_sources=sources,
         transcripts=transcript_rows(given.media_id, utterances),
         shots=_shots(model, given),
+        raw=_raw(model, given),
     )
+
+
+def _raw(model: LoadedModel, given: Given) -> dict[str, Callable[[pa.Table], RawFound]]:
+    """What computes the raw inputs that the model wants, from what was decoded."""
+    names = [feature.name for feature in model.recipe.features if feature.name in RAW_INPUTS]
+    if not names:
+        return {}
+    from features.raw.segments import patches_of, pictures_of
+
+    decoded = given.decoded
+    tables = {
+        "frames": frame_rows(given.media_id, decoded.frames),
+        "audio": audio_rows(given.media_id, decoded.audio),
+    }
+    source = MemoryRows(tables)
+    makers = {"frame64": pictures_of, "log_mel_128": patches_of}
+    return {name: partial(makers[name], source, "") for name in names}
 
 
 def options_of(model: LoadedModel) -> DecodeOptions:

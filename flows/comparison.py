@@ -7,23 +7,59 @@ from typing import TYPE_CHECKING, Any
 
 from flows.console import table
 
+_CLASSES = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "F1": "f1",
+    "weighted F1": "weighted_f1",
+}
+_LABELS = {"accuracy": "accuracy", "F1": "f1", "weighted F1": "weighted_f1"}
+_NUMBERS = {"MAE": "mae", "RMSE": "rmse", "correlation": "pearson", "R2": "r2"}
+
 if TYPE_CHECKING:
-    from features.fusion.compare import Comparison
+    from features.fusion.results import Comparison, Difference, TaskComparison
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A table of test metrics, and the verdict."""
-    results = [(r.name, r.test) for r in (comparison.fused, *comparison.single)]
-    results.append((f"always {comparison.majority_class}", comparison.majority))
-    rows = [(name, m.accuracy, m.precision, m.recall, m.f1) for name, m in results]
-    train, dev, test = comparison.num_rows
-    head = (
-        f"{comparison.task}: {train} train, {dev} dev, {test} test segments of {comparison.num_test_groups} test groups"
-    )
-    return "\n".join([head, table(("model", "accuracy", "precision", "recall", "F1"), rows), comparison.verdict])
+    """Tables of test metrics, and the verdicts, task by task."""
+    parts = [_task_text(task) for task in comparison.tasks]
+    if comparison.left_out:
+        parts.append("left out: " + ", ".join(f"{count} {reason}" for reason, count in comparison.left_out.items()))
+    if comparison.transductive:
+        parts.append(f"transductive: vectors are normalised per {comparison.transductive}, by its own unlabelled rows")
+    return "\n".join(parts)
+
+
+def _task_text(task: TaskComparison) -> str:
+    results = [(result.name, result.test) for result in (task.fused, *task.single, *task.subsets)]
+    always = f"always {task.majority_class}" if task.majority_class else "always the mean"
+    results.append((always if task.kind != "multilabel" else "always the most frequent", task.majority))
+    names = {"regression": _NUMBERS, "multilabel": _LABELS}.get(task.kind, _CLASSES)
+    rows = [(name, *(getattr(metrics, field) for field in names.values())) for name, metrics in results]
+    train, dev, test = task.num_rows
+    head = f"{task.task}: {train} train, {dev} dev, {test} test segments of {task.num_test_groups} test groups"
+    lines = [head, table(("model", *names), rows), task.verdict]
+    lines += [f"without {cost.name}: {_difference(task, cost, -1)}" for cost in task.absence]
+    lines += [f"against {other.name}: {_difference(task, other, 1)}" for other in task.alone]
+    for found in task.calibration:
+        groups = f"{found.num_groups} dev groups" + (" of its own" if found.own_groups else "")
+        errors = f"ECE {found.ece_before:.3f} to {found.ece:.3f}"
+        lines.append(f"calibration: temperature {found.temperature:.2f} ({groups}), {errors}")
+    return "\n".join(lines)
+
+
+def _difference(task: TaskComparison, other: Difference, sign: int) -> str:
+    scale, unit = (1, "of mean absolute error") if task.kind == "regression" else (100, "points")
+    ends = sorted((sign * scale * other.low, sign * scale * other.high))
+    digits = 3 if task.kind == "regression" else 1
+    value = sign * scale * other.value
+    return f"{value:+.{digits}f} {unit} (95 % interval {ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})"
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """For `--json`."""
     data: dict[str, Any] = json.loads(comparison.to_json())
+    for task, found in zip(comparison.tasks, data["tasks"], strict=True):
+        found |= {"gain_shown": task.gain_shown, "verdict": task.verdict}
     return {**data, "gain_shown": comparison.gain_shown, "verdict": comparison.verdict}

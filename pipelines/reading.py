@@ -103,7 +103,7 @@ def feature_keys(store: Store, ref: ModelRef) -> tuple[str, ...]:
     from features.fusion.checkpoint import load_model
 
     model = load_model(model_folder(store, ref))
-    keys = tuple(feature.name for feature in model.recipe.features)
+    keys = tuple(feature.name for feature in model.recipe.tables)
     specs = {key: store.spec(f"features/{key}") for key in keys if store.has(f"features/{key}")}
     model.check_features({key: spec.to_json() for key, spec in specs.items() if spec is not None})
     return keys

@@ -13,6 +13,7 @@ from features.fusion.checkpoint import LoadedModel, load_model
 from features.fusion.scoring import score_segments
 from features.store import Commit, FileRecord, Store, write_file
 from features.store.models import ModelRef, find_model, model_folder
+from pipelines.model_inputs import raw_of, raw_snapshot, raw_tables
 from pipelines.reading import (
     BatchTables,
     best_sources,
@@ -44,10 +45,11 @@ class BatchScores(NamedTuple):
 class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type: ignore[misc]
     """Loads a registered model once a worker process and scores whole batches."""
 
-    def __init__(self, store: str, ref: ModelRef) -> None:
+    def __init__(self, store: str, ref: ModelRef, versions: Mapping[str, int]) -> None:
         super().__init__()
         self._store = store
         self._ref = ref
+        self._versions = dict(versions)
 
     def load_model(self) -> LoadedModel:
         """The ready model."""
@@ -59,6 +61,7 @@ class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type:
         """One output a batch."""
         del inference_args
         beat = Heartbeat()
+        snapshot = raw_snapshot(Store.open(self._store), model.recipe, self._versions)
         for given in batch:
             beat()
             rows = score_segments(
@@ -68,6 +71,7 @@ class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type:
                 transcripts_sources=best_sources(given.transcripts),
                 transcripts=given.transcripts,
                 shots=given.shots,
+                raw=raw_of(snapshot, model.recipe, given.batch_id),
             )
             beat.done(given.media.num_rows)
             yield BatchScores(given.batch_id, rows)
@@ -84,7 +88,7 @@ def build(root: beam.PCollection[str], ref: ModelRef, wave: Wave) -> beam.PColle
         root
         | "SpreadBatches" >> beam.Reshuffle()
         | "ReadFeatures" >> beam.Map(read_batch, wave.store, ref, lineage)
-        | "Score" >> RunInference(ModelScorer(wave.store, ref))
+        | "Score" >> RunInference(ModelScorer(wave.store, ref, lineage.versions))
         | "WriteFiles" >> beam.Map(write_batch, wave.store, ref, lineage)
         | "CommitWave" >> CommitWave(partial(commit_wave, wave, ref, lineage))
     )
@@ -94,10 +98,11 @@ def lineage_of(store: Store, ref: ModelRef, wave: Wave) -> Lineage:
     """What the scores say of their making; their inputs are read at the versions that stand here."""
     features = [f"features/{key}" for key in feature_keys(store, ref)]
     shots = ["shots@1"] if scores_shots(store, ref) else []
+    model = load_model(model_folder(store, ref))
     return wave.lineage(
         score_stage(ref),
-        fingerprint=load_model(model_folder(store, ref)).fingerprint,
-        inputs=store.versions(["media", *features, *transcript_tables(store), *shots]),
+        fingerprint=model.fingerprint,
+        inputs=store.versions(["media", *features, *raw_tables(model.recipe), *transcript_tables(store), *shots]),
     )
 
 

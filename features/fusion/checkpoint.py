@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.errors import ConfigError, ModelError, SchemaError
-from features.fusion.compare import Comparison
 from features.fusion.model import Architecture, FusionModel, for_prediction
+from features.fusion.normalise import Scale
+from features.fusion.publish import fingerprint_of, publish_folder
 from features.fusion.recipe import Recipe, recipe_from_json, recipe_to_json
+from features.fusion.results import Comparison
 from features.fusion.settings import Place, parse
 from features.spec import FeatureSpec
 from features.store.lineage import code_version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -27,11 +26,22 @@ if TYPE_CHECKING:
 
     from features.fusion.training import Trained
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the folder's layout; a newer one is refused."""
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
+EPOCHS = "epochs.csv"
+
+
+class EpochOf(NamedTuple):
+    """A row of `epochs.csv`: one epoch of one model that was trained, with its mean losses."""
+
+    model: str
+    seed: int
+    epoch: int
+    train_loss: float
+    dev_loss: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +63,9 @@ class _Card:
     recipe: Mapping[str, Any]
     architecture: Architecture
     tasks: tuple[str, ...]
-    classes: tuple[str, ...]
-    prior: tuple[float, ...]
+    classes: Mapping[str, tuple[str, ...]]
+    priors: Mapping[str, tuple[float, ...]]
+    temperatures: Mapping[str, float]
     widths: Mapping[str, int]
     features: Mapping[str, Mapping[str, Any]]
     normalisation: str
@@ -75,9 +86,11 @@ class LoadedModel:
         recipe: What it was trained by.
         models: One a seed, in evaluation mode and float64; a prediction is the mean of their probabilities.
         modalities: In the model's order.
-        classes: In the order of the probabilities.
-        prior: Share of each class in the training split.
-        widths: Numbers in a vector, by feature.
+        classes: In the order of the probabilities, by task; none for a regression.
+        priors: What is said without any modality, by task.
+        temperatures: What probabilities are calibrated with, by task.
+        scales: Mean and deviation of the training split, by modality.
+        widths: Numbers in a stored vector, by feature.
         feature_specs: The features it learned from, as JSON, by `<name>@<version>`.
         table_versions: Versions of the tables it learned from.
         comparison: Its figures.
@@ -91,8 +104,10 @@ class LoadedModel:
     recipe: Recipe
     models: tuple[FusionModel, ...]
     modalities: tuple[str, ...]
-    classes: tuple[str, ...]
-    prior: tuple[float, ...]
+    classes: Mapping[str, tuple[str, ...]]
+    priors: Mapping[str, tuple[float, ...]]
+    temperatures: Mapping[str, float]
+    scales: Mapping[str, Scale]
     widths: Mapping[str, int]
     feature_specs: Mapping[str, str]
     table_versions: Mapping[str, int]
@@ -131,6 +146,7 @@ def save_model(
     table_versions: Mapping[str, int],
     created_at: datetime,
     run_id: str = "",
+    epochs: Sequence[EpochOf] = (),
 ) -> None:
     """Write a model's folder, whole or not at all: into a hidden sibling that is then renamed.
 
@@ -143,33 +159,40 @@ def save_model(
         table_versions: Versions of the tables that it learned from.
         created_at: When it was trained, UTC.
         run_id: Run that trained it.
+        epochs: All epochs of all models that were trained with it, for `epochs.csv`.
 
     Raises:
         ModelError: The folder exists, or cannot be written.
     """
+    import torch
     from safetensors.torch import save
 
     tensors = {f"seed{member.seed}.{name}": value for member in trained.members for name, value in member.state.items()}
+    for modality, scale in trained.scales.items():
+        tensors |= {f"scale.{modality}.{part}": torch.from_numpy(getattr(scale, part)) for part in Scale._fields}
     weights = save(tensors)
     card = _Card(
         format_version=FORMAT_VERSION,
         created_at=created_at.isoformat(),
         recipe=json.loads(recipe_to_json(recipe)),
         architecture=trained.architecture,
-        tasks=(recipe.task.name,),
+        tasks=tuple(task.name for task in recipe.tasks),
         classes=trained.classes,
-        prior=trained.prior,
+        priors=trained.priors,
+        temperatures=trained.temperatures,
         widths=trained.widths,
         features={key: _spec_entry(text) for key, text in feature_specs.items()},
-        normalisation=f"{WEIGHTS}: seed<n>.encoders.<modality>.standardise.mean and .std",
+        normalisation=f"{WEIGHTS}: scale.<modality>.mean, .std of the training split; per {recipe.normalisation.per}",
         table_versions=dict(table_versions),
         seeds=tuple(_Seed(item.seed, *item.best) for item in trained.members),
         metrics=json.loads(comparison.to_json()),
-        weights_fingerprint=_hash(weights),
+        weights_fingerprint=fingerprint_of(weights),
         run_id=run_id,
         code_version=code_version(),
     )
-    _publish(folder, {WEIGHTS: weights, CARD: json.dumps(asdict(card), indent=2).encode()})
+    lines = [",".join(EpochOf._fields), *(",".join(map(str, epoch)) for epoch in epochs)]
+    files = {WEIGHTS: weights, CARD: json.dumps(asdict(card), indent=2).encode(), EPOCHS: "\n".join(lines).encode()}
+    publish_folder(folder, files)
 
 
 def load_model(folder: Path) -> LoadedModel:
@@ -191,8 +214,8 @@ def load_model(folder: Path) -> LoadedModel:
         _check_format(folder, data)
         card = parse(_Card, data, Place(CARD))
         recipe = recipe_from_json(json.dumps(card.recipe))
-        states = _states(weights, card)
-        models = for_prediction(card.architecture, states)
+        tensors = _tensors(weights, card)
+        models = for_prediction(card.architecture, _states(tensors, card))
         comparison = Comparison.from_json(json.dumps(card.metrics))
         specs = {key: json.dumps(entry["spec"]) for key, entry in card.features.items()}
     except (ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
@@ -203,7 +226,9 @@ def load_model(folder: Path) -> LoadedModel:
         models=models,
         modalities=card.architecture.modalities,
         classes=card.classes,
-        prior=card.prior,
+        priors=card.priors,
+        temperatures=card.temperatures,
+        scales=_scales(tensors, card),
         widths=card.widths,
         feature_specs=specs,
         table_versions=card.table_versions,
@@ -228,50 +253,43 @@ def _check_format(folder: Path, data: object) -> None:
     if isinstance(version, int) and version > FORMAT_VERSION:
         message = f"model {str(folder)!r} has format {version}, this Triptych reads up to {FORMAT_VERSION};"
         raise ModelError(message + " use the newer Triptych that wrote it")
+    if isinstance(version, int) and version < FORMAT_VERSION:
+        message = f"model {str(folder)!r} has format {version}, which this Triptych reads no more (it reads"
+        message += f" {FORMAT_VERSION}); train it again: triptych train RECIPE"
+        raise ModelError(message)
 
 
-def _states(weights: bytes, card: _Card) -> list[dict[str, Tensor]]:
-    """Weights of each member, by the names of its `state_dict`."""
+def _tensors(weights: bytes, card: _Card) -> dict[str, Tensor]:
+    """All that stands in the file of weights, by name."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if _hash(weights) != card.weights_fingerprint:
-        message = f"{WEIGHTS} has fingerprint {_hash(weights)}, {CARD} states {card.weights_fingerprint}"
+    if fingerprint_of(weights) != card.weights_fingerprint:
+        message = f"{WEIGHTS} has fingerprint {fingerprint_of(weights)}, {CARD} states {card.weights_fingerprint}"
         raise ValueError(message)
     try:
-        tensors = load(weights)
+        return dict(load(weights))
     except SafetensorError as error:
         message = f"{WEIGHTS}: {error}"
         raise ValueError(message) from error
+
+
+def _states(tensors: Mapping[str, Tensor], card: _Card) -> list[dict[str, Tensor]]:
+    """Weights of each member, by the names of its `state_dict`."""
     return [
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         for prefix in (f"seed{item.seed}." for item in card.seeds)
     ]
 
 
+def _scales(tensors: Mapping[str, Tensor], card: _Card) -> dict[str, Scale]:
+    return {
+        name: Scale(*(tensors[f"scale.{name}.{part}"].numpy() for part in Scale._fields))
+        for name in card.architecture.modalities
+        if f"scale.{name}.mean" in tensors
+    }
+
+
 def _damaged(folder: Path, error: Exception) -> ModelError:
     first_line = str(error).partition("\n")[0]
     return ModelError(f"model {str(folder)!r} is damaged ({first_line}); copy it again, or train it again")
-
-
-def _publish(folder: Path, files: Mapping[str, bytes]) -> None:
-    if folder.exists():
-        message = f"there is a model at {str(folder)!r} already; a model is never overwritten: save under a new version"
-        raise ModelError(message)
-    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        hidden.mkdir(parents=True)
-        for name, content in files.items():
-            with (hidden / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        hidden.rename(folder)
-    except OSError as error:
-        shutil.rmtree(hidden, ignore_errors=True)
-        message = f"cannot write model {str(folder)!r} ({error.strerror or error}); free space or choose another place"
-        raise ModelError(message) from error
-
-
-def _hash(content: bytes) -> str:
-    return blake2b(content, digest_size=8).hexdigest()

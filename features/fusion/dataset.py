@@ -1,27 +1,30 @@
-"""Examples: labelled segments with one vector a modality, a mask where it is absent, a group and a split."""
+"""From labels, segments and aligned features to examples, and why a labelled segment is none."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import ConfigError
-from features.fusion.alignment import pool_by_overlap, width_of
+from features.fusion.examples import Examples, Inputs, TaskTargets
+from features.fusion.inputs import align
+from features.fusion.normalise import owners_of
 from features.fusion.segments import check_shots, parse_segmentation, segments_of
 from features.fusion.splits import check_side, groups_of, near_duplicates_of, strays_of
-from features.fusion.targets import UNKNOWN, classes_of, targets_of, task_labels
+from features.fusion.targets import targets_of, task_labels
 from features.records import WITH_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from features.fusion.inputs import RawFound
     from features.fusion.recipe import Recipe
 
 _KNOWN = WITH_ROWS | {"absent", "empty", "skipped"}
@@ -29,98 +32,36 @@ _KNOWN = WITH_ROWS | {"absent", "empty", "skipped"}
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """One vector a modality for each of n segments, in the recipe's order of modalities.
+class Labelled:
+    """Labelled segments before their features are read, m of them.
 
     Attributes:
-        values: Float32 [n, num_values] by modality; zeros where absent, which the mask hides.
-        present: Bool [n] by modality.
-        widths: Numbers in a vector, by feature.
+        segments: Columns media_id, start_us, end_us.
+        tasks: Targets by task.
+        reasons: Why a segment is left out, or an empty text, of each.
+        groups: Group of each.
+        split: Split of each, or an empty text.
+        own: Whose rows each is normalised by, or nothing.
+        statuses: Status by feature and media.
     """
 
-    values: Mapping[str, NDArray[np.float32]]
-    present: Mapping[str, NDArray[np.bool_]]
-    widths: Mapping[str, int]
-
-    def take(self, indices: NDArray[np.int64]) -> Inputs:
-        """The segments at these places."""
-        return Inputs(
-            {name: values[indices] for name, values in self.values.items()},
-            {name: mask[indices] for name, mask in self.present.items()},
-            self.widths,
-        )
-
-    def only(self, modalities: tuple[str, ...]) -> Inputs:
-        """The same segments, with these modalities alone."""
-        return Inputs(
-            {name: self.values[name] for name in modalities},
-            {name: self.present[name] for name in modalities},
-            self.widths,
-        )
-
-    def any_present(self) -> NDArray[np.bool_]:
-        """Whether a segment has any modality, bool [n]."""
-        return np.asarray(np.logical_or.reduce(list(self.present.values())), np.bool_)
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Labelled segments, n of them.
-
-    Attributes:
-        media_id: Media of each.
-        start_us: Int64 [n], microseconds.
-        end_us: Int64 [n], microseconds.
-        inputs: Vectors and masks.
-        targets: Int64 [n], places in `classes`.
-        weights: Float32 [n], of the labels.
-        groups: Group of each; a group stands on one side of the split.
-        split: `train`, `dev` or `test`, of each.
-        classes: Classes in the model's order.
-        left_out: How many labelled segments were left out, by reason.
-    """
-
-    media_id: list[str]
-    start_us: NDArray[np.int64]
-    end_us: NDArray[np.int64]
-    inputs: Inputs
-    targets: NDArray[np.int64]
-    weights: NDArray[np.float32]
+    segments: pa.Table
+    tasks: Mapping[str, TaskTargets]
+    reasons: list[str]
     groups: list[str]
     split: list[str]
-    classes: tuple[str, ...]
-    left_out: Mapping[str, int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.targets)
+    own: tuple[str, ...]
+    statuses: Mapping[str, Mapping[str, str]]
 
     @property
-    def features(self) -> Mapping[str, NDArray[np.float32]]:
-        """Float32 [n, num_values] by modality."""
-        return self.inputs.values
+    def media_ids(self) -> list[str]:
+        """Media of each segment."""
+        ids: list[str] = self.segments["media_id"].to_pylist()
+        return ids
 
-    @property
-    def present(self) -> Mapping[str, NDArray[np.bool_]]:
-        """Bool [n] by modality."""
-        return self.inputs.present
-
-    def take(self, indices: NDArray[np.int64]) -> Examples:
-        """The examples at these places."""
-        return replace(
-            self,
-            media_id=[self.media_id[index] for index in indices],
-            start_us=self.start_us[indices],
-            end_us=self.end_us[indices],
-            inputs=self.inputs.take(indices),
-            targets=self.targets[indices],
-            weights=self.weights[indices],
-            groups=[self.groups[index] for index in indices],
-            split=[self.split[index] for index in indices],
-        )
-
-    def of_split(self, split: str) -> Examples:
-        """The examples on one side of the split."""
-        return self.take(np.flatnonzero(np.array(self.split, dtype=object) == split))
+    def wanted(self) -> NDArray[np.int64]:
+        """Places of the segments that no reason leaves out so far."""
+        return np.flatnonzero([not reason for reason in self.reasons])
 
 
 def build_examples(
@@ -129,117 +70,144 @@ def build_examples(
     media: pa.Table,
     features: Mapping[str, pa.Table],
     coverage: Mapping[str, pa.Table],
-    labels: pa.Table,
+    labels: pa.Table | Mapping[str, pa.Table],
     transcripts_sources: Mapping[str, str],
     splits: Mapping[str, str],
     transcripts: pa.Table | None = None,
     shots: pa.Table | None = None,
+    raw: Mapping[str, Callable[[pa.Table], RawFound]] | None = None,
 ) -> Examples:
-    """Align labels and features under a recipe.
-
-    Left out, and counted: media whose consent was refused, segments without one clear class, media and segments whose
-    extraction failed, media where it has not run (unless the recipe includes them), media without a split, media whose
-    near-duplicate is in a stricter split (test, then dev), segments without any modality.
+    """Align labels and features under a recipe, all in memory.
 
     Args:
         recipe: What to learn, from what.
         media: Rows of `media`.
         features: Rows of each feature table by `<name>@<version>`.
         coverage: Rows of each coverage table by the same keys.
-        labels: Rows of the label set.
+        labels: Rows of the label set, or of each by its name.
         transcripts_sources: Source of the best text by media: `subtitle`, `sidecar`, `asr:<name>`.
         splits: Split by media (`assign_splits`).
         transcripts: Rows of the best text, for a recipe that learns from `utterances`.
         shots: Rows of `shots@1`, for a recipe that learns from `shots`.
+        raw: What computes each raw input, by its name.
 
     Raises:
         ConfigError: A feature of the recipe was not given, or labelled media with video have no shots.
-        ModelError: There are no labels for the task, a label is of no class, or a group stands on two sides.
+        ModelError: There are no labels for a task, a label is of no class, or a group stands on two sides.
     """
-    labels = task_labels(recipe, labels)
-    classes = classes_of(recipe, labels)
-    kind = parse_segmentation(recipe.segmentation).kind
-    if kind == "shots" and shots is not None:
-        check_shots(media.filter(pc.is_in(media["media_id"], labels["media_id"].combine_chunks())), shots)
-    segments = segments_of(recipe.segmentation, media, labels, transcripts, shots)
-    exact = kind == "labels"
-    targets, weights = targets_of(segments, media, labels, classes, exact)
-    statuses = {feature.name: _statuses(coverage.get(feature.name)) for feature in recipe.features}
-    found = {key: _found(rows, statuses[key]) for key, rows in features.items() if key in statuses}
-    inputs = align(recipe, segments, found, transcripts_sources)
+    sets = labels if isinstance(labels, Mapping) else {recipe.labels: labels}
+    labelled = label_segments(recipe, media, sets, coverage, splits, transcripts, shots)
+    found = {
+        key: rows_found(rows, labelled.statuses[key]) for key, rows in features.items() if key in labelled.statuses
+    }
+    inputs = align(recipe, labelled.segments, found, transcripts_sources, raw=raw)
+    return examples_of(recipe, labelled, inputs)
+
+
+def label_segments(
+    recipe: Recipe,
+    media: pa.Table,
+    labels: Mapping[str, pa.Table],
+    coverage: Mapping[str, pa.Table],
+    splits: Mapping[str, str],
+    transcripts: pa.Table | None = None,
+    shots: pa.Table | None = None,
+) -> Labelled:
+    """Segments and their targets, with what leaves a segment out before its features are read.
+
+    Left out: media whose consent was refused, segments without a clear label of any task, media whose extraction
+    failed or has not run (unless the recipe includes them), media without a split, media whose near-duplicate is in a
+    stricter split (test, then dev).
+
+    Raises:
+        ConfigError: Labelled media with video have no shots.
+        ModelError: There are no labels for a task, a label is of no class, or a group stands on two sides.
+    """
+    of_task = {task.name: task_labels(recipe, task, labels[task.labels or recipe.labels]) for task in recipe.tasks}
+    kind = parse_segmentation(recipe.segmentation)
+    if kind.kind == "shots" and shots is not None:
+        ids = pa.concat_arrays([rows["media_id"].combine_chunks() for rows in of_task.values()])
+        check_shots(media.filter(pc.is_in(media["media_id"], ids)), shots)
+    segments = segments_of(recipe.segmentation, media, _segment_labels(recipe, of_task, labels), transcripts, shots)
+    tasks = {
+        task.name: targets_of(segments, media, of_task[task.name], task, exact=_is_exact(recipe, task.labels))
+        for task in recipe.tasks
+    }
+    statuses = {feature.name: _statuses(coverage.get(feature.name)) for feature in recipe.tables}
     ids = segments["media_id"].to_pylist()
     duplicates = near_duplicates_of(media)
     groups = _checked_groups(media, splits, duplicates)
     reasons = {m: f"near-duplicate in {side}" for m, side in strays_of(duplicates, splits).items()}
     reasons |= _reasons(recipe, media, statuses)
+    known = np.logical_or.reduce([targets.known for targets in tasks.values()])
     left_out = [
-        "no clear label" * bool(target == UNKNOWN)
-        or reasons.get(media_id, "")
-        or "no split" * (media_id not in splits)
-        or gap
-        or "no modality" * (not present)
-        for media_id, target, gap, present in zip(
-            ids, targets, _gaps(recipe, inputs, ids, statuses), inputs.any_present(), strict=True
-        )
+        "no clear label" * (not is_known) or reasons.get(media_id, "") or "no split" * (media_id not in splits)
+        for media_id, is_known in zip(ids, known, strict=True)
     ]
-    examples = Examples(
-        media_id=ids,
-        start_us=np.asarray(segments["start_us"].to_numpy(), np.int64),
-        end_us=np.asarray(segments["end_us"].to_numpy(), np.int64),
-        inputs=inputs,
-        targets=targets,
-        weights=weights,
-        groups=[groups[media_id] for media_id in ids],
-        split=[splits.get(media_id, "") for media_id in ids],
-        classes=classes,
-        left_out=dict(sorted(Counter(filter(None, left_out)).items())),
+    return Labelled(
+        segments,
+        tasks,
+        left_out,
+        [groups[media_id] for media_id in ids],
+        [splits.get(media_id, "") for media_id in ids],
+        owners_of(recipe.normalisation, media, ids),
+        statuses,
     )
-    return examples.take(np.flatnonzero([not reason for reason in left_out]))
 
 
-def align(
-    recipe: Recipe,
-    segments: pa.Table,
-    features: Mapping[str, pa.Table],
-    transcripts_sources: Mapping[str, str],
-    widths: Mapping[str, int] | None = None,
-) -> Inputs:
-    """Vectors and masks of segments; a modality is present where each of its features is.
+def examples_of(recipe: Recipe, labelled: Labelled, inputs: Inputs, rows: NDArray[np.int64] | None = None) -> Examples:
+    """Examples of labelled segments with their inputs; left out besides: gaps where extraction failed, no modality.
 
     Args:
-        recipe: Names the features, and whether recognised text counts.
-        segments: Columns media_id, start_us, end_us.
-        features: Rows of each feature table by `<name>@<version>`.
-        transcripts_sources: Source of the best text by media.
-        widths: Numbers in a vector by feature, as a model knows them; by default as the rows have them.
-
-    Raises:
-        ConfigError: A feature of the recipe was not given.
-        ModelError: A vector has another width.
+        recipe: Whether failures are left out.
+        labelled: The segments.
+        inputs: Of the segments at `rows`.
+        rows: Places among `labelled`; by default all.
     """
-    values: dict[str, NDArray[np.float32]] = {}
-    present: dict[str, NDArray[np.bool_]] = {}
-    used: dict[str, int] = {}
-    for modality in recipe.modalities:
-        pooled = []
-        for feature in recipe.features_of(modality):
-            rows = _rows_of(recipe, feature.name, features)
-            used[feature.name] = widths[feature.name] if widths else width_of(rows)
-            pooled.append(pool_by_overlap(segments, rows, (used[feature.name],), feature.pool))
-        values[modality] = np.concatenate([part.values for part in pooled], axis=1)
-        present[modality] = np.all([part.present for part in pooled], axis=0)
-    if "text" in present and not recipe.allow_recognised_text:
-        sources = [transcripts_sources.get(media_id, "") for media_id in segments["media_id"].to_pylist()]
-        present["text"] &= np.array([not source.startswith("asr:") for source in sources], bool)
-    return Inputs({name: np.where(present[name][:, None], values[name], 0) for name in values}, present, used)
+    rows = np.arange(len(labelled.reasons)) if rows is None else rows
+    all_ids = labelled.media_ids
+    ids = [all_ids[row] for row in rows.tolist()]
+    gaps = _gaps(recipe, inputs, ids, labelled.statuses)
+    present = inputs.any_present()
+    reasons = list(labelled.reasons)
+    for place, row in enumerate(rows.tolist()):
+        reasons[row] = reasons[row] or gaps[place] or "no modality" * (not present[place])
+    examples = Examples(
+        media_id=ids,
+        start_us=np.asarray(labelled.segments["start_us"].to_numpy(), np.int64)[rows],
+        end_us=np.asarray(labelled.segments["end_us"].to_numpy(), np.int64)[rows],
+        inputs=inputs,
+        tasks={name: targets.take(rows) for name, targets in labelled.tasks.items()},
+        groups=[labelled.groups[row] for row in rows.tolist()],
+        split=[labelled.split[row] for row in rows.tolist()],
+        left_out=dict(sorted(Counter(filter(None, reasons)).items())),
+        own=tuple(labelled.own[row] for row in rows.tolist()) if labelled.own else (),
+    )
+    kept = np.flatnonzero([not reasons[row] for row in rows.tolist()])
+    return examples if len(kept) == len(rows) else examples.take(kept)
 
 
-def _rows_of(recipe: Recipe, key: str, features: Mapping[str, pa.Table]) -> pa.Table:
-    if key not in features:
-        message = f"recipe {recipe.name!r} wants feature {key!r}, which is not there (there are: {sorted(features)});"
-        message += f" run: triptych extract {key.partition('@')[0]}"
-        raise ConfigError(message)
-    return features[key]
+def rows_found(rows: pa.Table, statuses: Mapping[str, str]) -> pa.Table:
+    """The rows of media that have any, by their coverage; the others' modality is masked."""
+    covered = [media_id for media_id, status in statuses.items() if status in WITH_ROWS]
+    return rows.filter(pc.is_in(rows["media_id"], value_set=pa.array(covered, rows["media_id"].type)))
+
+
+def _is_exact(recipe: Recipe, label_set: str) -> bool:
+    """Whether the segments are the spans of the task's own labels."""
+    kind = parse_segmentation(recipe.segmentation)
+    return kind.kind == "labels" and kind.label_set == (label_set or recipe.labels)
+
+
+def _segment_labels(recipe: Recipe, of_task: Mapping[str, pa.Table], labels: Mapping[str, pa.Table]) -> pa.Table:
+    """The labels whose spans are segments, where the segmentation asks for some: those of its own set's tasks."""
+    kind = parse_segmentation(recipe.segmentation)
+    own = [task.name for task in recipe.tasks if (task.labels or recipe.labels) == kind.label_set]
+    columns = ["media_id", "start_us", "end_us"]
+    if kind.kind == "labels" and not own:
+        return labels[kind.label_set].select(columns)
+    names = own or list(of_task)
+    return pa.concat_tables([of_task[name].select(columns) for name in names])
 
 
 def _statuses(coverage: pa.Table | None) -> dict[str, str]:
@@ -249,21 +217,18 @@ def _statuses(coverage: pa.Table | None) -> dict[str, str]:
     return dict(zip(coverage["media_id"].to_pylist(), coverage["status"].to_pylist(), strict=True))
 
 
-def _found(rows: pa.Table, statuses: Mapping[str, str]) -> pa.Table:
-    """The rows of media that have any; the others' modality is masked."""
-    covered = [media_id for media_id, status in statuses.items() if status in WITH_ROWS]
-    return rows.filter(pc.is_in(rows["media_id"], value_set=pa.array(covered, rows["media_id"].type)))
-
-
 def _reasons(recipe: Recipe, media: pa.Table, statuses: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Why a media is left out, by media; none for those that are used."""
     ids = media["media_id"].to_pylist()
     reasons: dict[str, str] = {}
-    for feature in () if recipe.include_failed else recipe.features:
+    for feature in () if recipe.include_failed else recipe.tables:
         for media_id in ids:
             status = statuses[feature.name].get(media_id, "not run")
             if status not in _KNOWN:
                 reasons.setdefault(media_id, f"{feature.name} {status}")
+    if "superseded_by" in media.column_names:
+        superseded = media.filter(pc.is_valid(media["superseded_by"]))["media_id"].to_pylist()
+        reasons |= dict.fromkeys(superseded, "superseded by newer content")
     refused = media.filter(pc.equal(media["consent"], "refused"))["media_id"].to_pylist()
     return reasons | dict.fromkeys(refused, "consent refused")
 
@@ -272,7 +237,7 @@ def _gaps(recipe: Recipe, inputs: Inputs, ids: Sequence[str], statuses: Mapping[
     """By segment: the modality whose rows failed there, of a media that has others; nothing where there is none."""
     gaps = [""] * len(ids)
     for modality in () if recipe.include_failed else recipe.modalities:
-        names = [feature.name for feature in recipe.features_of(modality)]
+        names = [feature.name for feature in recipe.features_of(modality) if feature.name in statuses]
         partial = {m for name in names for m, status in statuses[name].items() if status == "partial"}
         for index in np.flatnonzero(~inputs.present[modality]).tolist() if partial else ():
             if ids[index] in partial:

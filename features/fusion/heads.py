@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
-if TYPE_CHECKING:
-    from torch import Tensor
+
+def num_outputs(kind: str, num_classes: int) -> int:
+    """Numbers that a head gives: one a class or label; one for a binary task or a regression."""
+    return num_classes if kind in ("class", "multilabel") else 1
 
 
-class ClassHead(nn.Module):
-    """One linear layer: [batch, size] to logits [batch, num_classes]."""
+def build_head(kind: str, size: int, num_classes: int) -> nn.Linear:
+    """One linear layer: [batch, size] to logits [batch, num_outputs].
 
-    def __init__(self, size: int, num_classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(size, num_classes)
-
-    def forward(self, fused: Tensor) -> Tensor:
-        """Logits, shape [batch, num_classes]."""
-        logits: Tensor = self.linear(fused)
-        return logits
+    Args:
+        kind: Of the task.
+        size: Numbers in the fused vector.
+        num_classes: Classes or labels of the task.
+    """
+    return nn.Linear(size, num_outputs(kind, num_classes))

@@ -1,31 +1,36 @@
-"""FusionModel: encoders, a fusion and a head, over vectors and masks by modality."""
+"""FusionModel: encoders, a fusion, context and a head a task, over arrays and masks by modality."""
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from features.fusion.configs import ContextConfig, EncoderConfig, FusionConfig
+from features.fusion.context import build_context
 from features.fusion.encoders import Encoder, build_encoder
-from features.fusion.fusions import Fusion, build_fusion
-from features.fusion.heads import ClassHead
-from features.fusion.recipe import EncoderConfig, FusionConfig
+from features.fusion.fusions import LateVotes, build_fusion
+from features.fusion.heads import build_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from features.fusion.dataset import Inputs
+    from features.fusion.encoded import Encoded
+    from features.fusion.examples import Inputs, TaskTargets
+    from features.fusion.normalise import Scale
     from features.fusion.recipe import Recipe
 
-_BATCH = 4096
+
+@dataclass(frozen=True, slots=True)
+class TaskShape:
+    """What a head answers: the task's name, its kind, and how many classes it has (a regression: none)."""
+
+    name: str
+    kind: str
+    num_classes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,100 +38,175 @@ class Architecture:
     """All that it takes to build an untrained model again.
 
     Attributes:
-        widths: Numbers in a modality's vector, by modality, in order.
+        shapes: Shape of one example's array, by modality, in order.
         encoders: Encoder by modality.
         fusion: How encoded modalities are joined.
-        num_classes: Classes of the task.
+        tasks: What is answered.
+        context: What a segment sees of its neighbours.
     """
 
-    widths: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
     encoders: Mapping[str, EncoderConfig]
     fusion: FusionConfig
-    num_classes: int
+    tasks: tuple[TaskShape, ...]
+    context: ContextConfig = ContextConfig()
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities in the model's order."""
-        return tuple(self.widths)
+        return tuple(self.shapes)
+
+
+class ModelInputs(NamedTuple):
+    """A batch of n segments as tensors.
+
+    Attributes:
+        values: By modality: float vectors [n, width], sequences [n, steps, width], pictures [n, 64, 64, 3], patches
+            [n, 128, 128], or ids [n, num_ids]; anything where absent.
+        present: Bool [n] by modality.
+        lengths: Int64 [n] by modality, of sequences.
+        media: Int64 [n], whose segments they are.
+        order: Int64 [n], place in time within the media.
+    """
+
+    values: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
+    media: Tensor
+    order: Tensor
+
+    def to(self, device: torch.device) -> ModelInputs:
+        """On a device; by way of pinned memory, without waiting, where that is a GPU."""
+        if device.type == "cpu":
+            return self
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+        values, present, lengths = (
+            {name: moved(tensor) for name, tensor in part.items()} for part in (self.values, self.present, self.lengths)
+        )
+        return ModelInputs(values, present, lengths, moved(self.media), moved(self.order))
 
 
 class FusionModel(nn.Module):
-    """Encoders, a fusion, a head: `dict[modality, Tensor]` and masks to logits.
+    """Encoders, a fusion, a context, a head a task: a batch to logits by task.
+
+    With late fusion each modality has heads of its own, and what they say is counted together.
 
     Reference:
         The composition is that of LateFusion in TorchMultimodal (Meta, 2022).
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, head: ClassHead) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict(dict(encoders))
-        self.fusion = fusion
-        self.head = head
+        self.architecture = architecture
+        kinds = {task.name: task for task in architecture.tasks}
+        built = {name: build_encoder(architecture.encoders[name], shape) for name, shape in architecture.shapes.items()}
+        self.encoders = nn.ModuleDict(cast("dict[str, nn.Module]", built))
+        sizes = {name: encoder.size for name, encoder in built.items()}
+        self.is_late = architecture.fusion.kind == "late"
+        if self.is_late:
+            own = {
+                name: nn.ModuleDict({_key(t.name): build_head(t.kind, size, t.num_classes) for t in kinds.values()})
+                for name, size in sizes.items()
+            }
+            self.own_heads = nn.ModuleDict(cast("dict[str, nn.Module]", own))
+            self.votes = nn.ModuleDict(
+                {_key(t.name): LateVotes(architecture.fusion, tuple(sizes), t.kind) for t in kinds.values()}
+            )
+        else:
+            self.fusion = build_fusion(architecture.fusion, sizes)
+            self.dropout = nn.Dropout(architecture.fusion.dropout)
+            self.context = build_context(architecture.context, self.fusion.size)
+            self.heads = nn.ModuleDict(
+                {_key(t.name): build_head(t.kind, self.context.size, t.num_classes) for t in kinds.values()}
+            )
+        for task in architecture.tasks:
+            if task.kind == "regression":  # what a regression answers is standardised
+                self.register_buffer(f"mean_{_key(task.name)}", torch.zeros(1))
+                self.register_buffer(f"std_{_key(task.name)}", torch.ones(1))
 
-    def fit_standardisation(self, values: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
-        """Learn each modality's mean and deviation from the rows where it is present."""
-        for name, encoder in self.encoders.items():
-            cast("Encoder", encoder).standardise.fit(values[name][present[name]])
-
-    def forward(self, values: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        """Logits of each class.
+    def fit(self, scales: Mapping[str, Scale], targets: Mapping[str, TaskTargets]) -> None:
+        """Take what is standardised by from the training split.
 
         Args:
-            values: Float [batch, num_values] by modality; anything where absent.
-            present: Bool [batch] by modality.
-
-        Returns:
-            Float, shape [batch, num_classes].
+            scales: Mean and deviation by modality; those without one are not standardised.
+            targets: Targets of the training split by task.
         """
-        encoded = {
-            name: encoder(torch.where(present[name][:, None], values[name], 0.0))
-            for name, encoder in self.encoders.items()
+        for name, encoder in self.encoders.items():
+            standardise = cast("Encoder", encoder).standardise
+            if standardise is not None and name in scales:
+                standardise.mean.copy_(torch.from_numpy(scales[name].mean))
+                standardise.std.copy_(torch.from_numpy(scales[name].std))
+        for task in self.architecture.tasks:
+            if task.kind == "regression":
+                known = targets[task.name].values[targets[task.name].known]
+                self.target_scale(task.name)[0].fill_(float(known.mean()))
+                self.target_scale(task.name)[1].fill_(max(float(known.std()), 1e-6))
+
+    def target_scale(self, task: str) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of a regression's numbers in the training split, shape [1] each."""
+        return self.get_buffer(f"mean_{_key(task)}"), self.get_buffer(f"std_{_key(task)}")
+
+    def encode(self, inputs: ModelInputs) -> dict[str, Encoded]:
+        """Each modality by its encoder; what stands in an absent one's place is zeros."""
+        result: dict[str, Encoded] = {}
+        for name, encoder in self.encoders.items():
+            values, present = inputs.values[name], inputs.present[name]
+            mask = present.reshape(-1, *[1] * (values.ndim - 1))
+            result[name] = encoder(torch.where(mask, values, torch.zeros_like(values)), inputs.lengths.get(name))
+        return result
+
+    def decide(self, encoded: Mapping[str, Encoded], inputs: ModelInputs) -> dict[str, Tensor]:
+        """Logits [n, num_outputs] by task, of encoded modalities."""
+        if self.is_late:
+            own = self.own_logits(encoded)
+            return {task: cast("LateVotes", self.votes[_key(task)])(own[task], inputs.present) for task in own}
+        fused = self.context(self.dropout(self.fusion(encoded, inputs.present)), inputs.media, inputs.order)
+        return {task.name: self.heads[_key(task.name)](fused) for task in self.architecture.tasks}
+
+    def own_logits(self, encoded: Mapping[str, Encoded]) -> dict[str, dict[str, Tensor]]:
+        """Logits by task and modality, of late fusion."""
+        return {
+            task.name: {
+                name: cast("nn.ModuleDict", self.own_heads[name])[_key(task.name)](encoded[name].vector)
+                for name in self.encoders
+            }
+            for task in self.architecture.tasks
         }
-        logits: Tensor = self.head(self.fusion(encoded, present))
-        return logits
+
+    def forward(self, inputs: ModelInputs) -> dict[str, Tensor]:
+        """Logits [n, num_outputs] by task."""
+        return self.decide(self.encode(inputs), inputs)
 
 
-def architecture_of(recipe: Recipe, widths: Mapping[str, int], num_classes: int) -> Architecture:
-    """The architecture that a recipe states for vectors of these widths, by modality."""
-    encoders = {name: recipe.encoders.get(name, EncoderConfig()) for name in widths}
-    return Architecture(dict(widths), encoders, recipe.fusion, num_classes)
+def architecture_of(
+    recipe: Recipe, shapes: Mapping[str, tuple[int, ...]], tasks: Mapping[str, TaskTargets]
+) -> Architecture:
+    """The architecture that a recipe states for arrays of these shapes, by modality.
 
-
-def build_model(architecture: Architecture) -> FusionModel:
-    """An untrained model, from torch's current random state."""
-    encoders = {name: build_encoder(architecture.encoders[name], width) for name, width in architecture.widths.items()}
-    fusion = build_fusion(
-        architecture.fusion.kind, {name: architecture.encoders[name].size for name in architecture.widths}
-    )
-    return FusionModel(encoders, fusion, ClassHead(fusion.size, architecture.num_classes))
-
-
-def predict_probabilities(models: Sequence[FusionModel], inputs: Inputs, prior: Sequence[float]) -> NDArray[np.float64]:
-    """Mean of the models' probabilities; the prior where no modality is present.
-
-    Computed in float64 on one thread and rounded by the caller, so that neither the size of a batch nor the number
-    of cores shows in a float32 score.
-
-    Args:
-        models: In evaluation mode, in float64 (`for_prediction`).
-        inputs: Vectors and masks of n segments.
-        prior: Share of each class in the training split.
-
-    Returns:
-        Shape [n, num_classes]; rows sum to 1.
+    A model of one modality has nothing to fuse: its encoder's vector is what the heads read.
     """
-    names = list(models[0].encoders)
-    num_rows = len(inputs.present[names[0]])
-    result = np.tile(np.asarray(prior, np.float64), (num_rows, 1))
-    known = np.flatnonzero(np.logical_or.reduce([inputs.present[name] for name in names]))
-    with torch.inference_mode(), one_thread():
-        for batch in np.array_split(known, max(math.ceil(len(known) / _BATCH), 1)):
-            part = inputs.take(batch)
-            values = {name: torch.from_numpy(part.values[name]).double() for name in names}
-            present = {name: torch.from_numpy(part.present[name]) for name in names}
-            total = torch.stack([torch.softmax(model(values, present), dim=1) for model in models])
-            result[batch] = total.mean(dim=0).numpy()
-    return result
+    encoders = {name: recipe.encoders.get(name, EncoderConfig()) for name in shapes}
+    fusion = recipe.fusion
+    if fusion.weights:
+        fusion = FusionConfig(fusion.kind, weights={name: fusion.weights[name] for name in shapes})
+    if len(shapes) == 1:
+        fusion = FusionConfig("concat", dropout=fusion.dropout)
+    asked = tuple(TaskShape(name, targets.kind, len(targets.classes)) for name, targets in tasks.items())
+    return Architecture({name: tuple(shape) for name, shape in shapes.items()}, encoders, fusion, asked, recipe.context)
+
+
+def tensors_of(inputs: Inputs, media: Tensor, order: Tensor) -> ModelInputs:
+    """Arrays as tensors, without a copy where they are contiguous."""
+    return ModelInputs(
+        {name: torch.from_numpy(values) for name, values in inputs.values.items()},
+        {name: torch.from_numpy(mask) for name, mask in inputs.present.items()},
+        {name: torch.from_numpy(lengths) for name, lengths in inputs.lengths.items()},
+        media,
+        order,
+    )
 
 
 def for_prediction(architecture: Architecture, states: Sequence[Mapping[str, Tensor]]) -> tuple[FusionModel, ...]:
@@ -134,18 +214,18 @@ def for_prediction(architecture: Architecture, states: Sequence[Mapping[str, Ten
     models = []
     with torch.random.fork_rng(devices=[]):
         for state in states:
-            model = build_model(architecture)
+            model = FusionModel(architecture)
             model.load_state_dict(dict(state))
             models.append(model.double().eval())
     return tuple(models)
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: small products gain nothing from more, and sums keep their order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def decayed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, bool]]:
+    """Parameters by name, and whether weight decay is for them: matrices alone, not biases or vectors of absence."""
+    for name, parameter in model.named_parameters():
+        yield name, parameter, parameter.ndim > 1
+
+
+def _key(task: str) -> str:
+    """A task's name as a module's, which holds no dot."""
+    return task.replace(".", "_")

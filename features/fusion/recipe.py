@@ -1,9 +1,8 @@
-"""Recipes: a scenario as data - task, labels, segments, features, encoders, fusion, training, splits."""
+"""Recipes: a scenario as data - tasks, labels, segments, features, encoders, context, fusion, training, splits."""
 
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,84 +10,60 @@ from importlib import resources
 from pathlib import Path
 
 from features.errors import ConfigError
-from features.fusion.alignment import POOLS
-from features.fusion.segments import parse_segmentation
+from features.fusion.configs import (
+    AugmentationConfig,
+    ContextConfig,
+    EncoderConfig,
+    FusionConfig,
+    NormalisationConfig,
+    SplitConfig,
+    TrainingConfig,
+)
 from features.fusion.settings import Place, nearest, parse, setting
 
-_FEATURE_KEY = re.compile(r"[a-z0-9_]+@[0-9]+")
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+TASK_KINDS = ("class", "binary", "multilabel", "regression")
+RAW_INPUTS = {"frame64": (64, 64, 3), "log_mel_128": (128, 128)}
+"""Raw inputs, computed on reading, and their shapes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is predicted: a class of a label set's `task`. No classes: those that the labels hold, sorted."""
+    """What is predicted.
+
+    Attributes:
+        name: Task, as the labels name it.
+        classes: In order; none: those that the labels hold, sorted. Of a binary task the second is the positive one.
+        kind: `class` (one of several), `binary` (one of two, by a sigmoid), `multilabel` (any of several),
+            `regression` (the labels' number).
+        labels: Label set; by default the recipe's.
+        weight: Weight of its loss, where `training.loss_weights` is `fixed`.
+        ignore: Classes whose labels are passed over, such as `neutral` of a binary task.
+    """
 
     name: str
     classes: tuple[str, ...] = ()
+    kind: str = setting("class", choices=TASK_KINDS)
+    labels: str = ""
+    weight: float = setting(1.0, at_least=0, at_most=1e6)
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeFeature:
-    """A feature table, `<name>@<version>`, the modality that it speaks for, and how its rows are pooled."""
+    """A feature table, or a raw input, and the modality that it speaks for.
+
+    Attributes:
+        name: `<name>@<version>`, or a raw input: `frame64`, `log_mel_128`.
+        modality: The modality; the vectors of one modality are joined end to end.
+        pool: How rows that overlap a segment become its vector: `mean`, `max`, `std`, `last`, several joined by `+`
+            (`mean+std`), or `sequence`, the rows in order of time. Raw inputs take none.
+        max_len: Rows that a sequence holds at most.
+    """
 
     name: str
     modality: str = setting(choices=("video", "audio", "text", "face", "voice"))
-    pool: str = setting("mean", choices=POOLS)
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderConfig:
-    """A modality's encoder: its kind, the size of its output, and its dropout."""
-
-    kind: str = setting("mlp", choices=("mlp", "linear"))
-    size: int = setting(32, at_least=1, at_most=4096)
-    dropout: float = setting(0.5, at_least=0, at_most=0.95)
-
-
-@dataclass(frozen=True, slots=True)
-class FusionConfig:
-    """How encoded modalities become one vector."""
-
-    kind: str = setting("concat", choices=("concat",))
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingConfig:
-    """The training loop's numbers; a model is the mean over its seeds.
-
-    Attributes:
-        epochs: Passes over the training split at most.
-        batch_size: Examples a step.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW, on weight matrices.
-        patience: Epochs without a better loss on the dev split before training stops.
-        modality_dropout: Chance that a present modality is hidden from an example in training.
-        seeds: One model is trained for each; their probabilities are averaged.
-    """
-
-    epochs: int = setting(80, at_least=1)
-    batch_size: int = setting(32, at_least=1)
-    learning_rate: float = setting(0.002, at_least=1e-8, at_most=1)
-    weight_decay: float = setting(0.05, at_least=0, at_most=10)
-    patience: int = setting(15, at_least=1)
-    modality_dropout: float = setting(0.1, at_least=0, at_most=0.9)
-    seeds: tuple[int, ...] = setting((0, 1, 2), at_least=0, at_most=2**31)
-
-
-@dataclass(frozen=True, slots=True)
-class SplitConfig:
-    """Name of the table of splits, and the fractions of groups where it holds none yet."""
-
-    name: str = "default"
-    train: float = setting(0.6, at_least=0.01, at_most=1)
-    dev: float = setting(0.2, at_least=0.01, at_most=1)
-    test: float = setting(0.2, at_least=0.01, at_most=1)
-    seed: int = setting(0, at_least=0)
-
-    @property
-    def fractions(self) -> dict[str, float]:
-        """Fraction by split."""
-        return {"train": self.train, "dev": self.dev, "test": self.test}
+    pool: str = "mean"
+    max_len: int = setting(64, at_least=1, at_most=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,38 +72,59 @@ class Recipe:
 
     Attributes:
         name: Name of the recipe, and of the models that it makes.
-        labels: Label set, `labels/<labels>`.
-        task: What is predicted.
+        labels: Label set, `labels/<labels>`, of tasks that name no other.
+        tasks: What is predicted. A recipe of one task may write `[task]`.
         segmentation: Segments that are learned from.
         score_segmentation: Segments that are scored.
-        features: Feature tables; those of one modality are joined end to end.
+        features: Feature tables and raw inputs.
         version: Counts up with every change.
         allow_recognised_text: Also use text whose only source is a speech recogniser.
         include_failed: Keep segments whose extraction failed, the modality masked.
+        normalisation: What mean and deviation are taken from.
         encoders: Encoder by modality; one that is missing has the defaults.
+        context: What a segment sees of its neighbours.
         fusion: How encoded modalities are joined.
+        augmentation: What training does to its inputs.
         training: The training loop's numbers.
         splits: How groups of media are split.
     """
 
     name: str
     labels: str
-    task: Task
+    tasks: tuple[Task, ...]
     segmentation: str
     score_segmentation: str
     features: tuple[RecipeFeature, ...]
     version: int = setting(1, at_least=1)
     allow_recognised_text: bool = False
     include_failed: bool = False
+    normalisation: NormalisationConfig = NormalisationConfig()
     encoders: Mapping[str, EncoderConfig] = setting({})
+    context: ContextConfig = ContextConfig()
     fusion: FusionConfig = FusionConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()
     splits: SplitConfig = SplitConfig()
+
+    @property
+    def task(self) -> Task:
+        """The first task."""
+        return self.tasks[0]
+
+    @property
+    def label_sets(self) -> tuple[str, ...]:
+        """Label sets of all tasks, the recipe's first."""
+        return tuple(dict.fromkeys([self.labels, *(task.labels or self.labels for task in self.tasks)]))
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities in the order in which the features name them first."""
         return tuple(dict.fromkeys(feature.modality for feature in self.features))
+
+    @property
+    def tables(self) -> tuple[RecipeFeature, ...]:
+        """The features that are stored: all but raw inputs."""
+        return tuple(feature for feature in self.features if feature.name not in RAW_INPUTS)
 
     def features_of(self, modality: str) -> tuple[RecipeFeature, ...]:
         """The features that speak for a modality."""
@@ -165,7 +161,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         message = f"{source} is not TOML ({error}); correct that line"
         raise ConfigError(message) from error
-    return _checked(parse(Recipe, data, Place(source)), Place(source))
+    return _parsed(data, Place(source))
 
 
 def recipe_to_json(recipe: Recipe) -> str:
@@ -185,7 +181,7 @@ def recipe_from_json(text: str) -> Recipe:
     except ValueError as error:
         message = f"{place.source} is not JSON ({error}); train the model again"
         raise ConfigError(message) from error
-    return _checked(parse(Recipe, data, place), place)
+    return _parsed(data, place)
 
 
 def _read(path: Path) -> str:
@@ -198,40 +194,14 @@ def _read(path: Path) -> str:
         raise ConfigError(message) from error
 
 
-def _checked(recipe: Recipe, place: Place) -> Recipe:
-    for key in ("name", "labels"):
-        if not _NAME.fullmatch(getattr(recipe, key)):
-            place.inside(key).refuse(f"is {getattr(recipe, key)!r}; use letters, digits, _ and - only")
-    for key in ("segmentation", "score_segmentation"):
-        try:
-            parse_segmentation(getattr(recipe, key))
-        except ConfigError as error:
-            place.inside(key).refuse(f"is wrong: {error}")
-    _check_task(recipe, place)
-    _check_features(recipe, place)
-    seeds = recipe.training.seeds
-    if not seeds or len(set(seeds)) < len(seeds):
-        place.inside("training.seeds").refuse(f"is {list(seeds)}; give at least one seed, each once")
-    total = sum(recipe.splits.fractions.values())
-    if abs(total - 1) > 1e-6:
-        place.inside("splits").refuse(f"has fractions that sum to {total:g}; train, dev and test must sum to 1")
+def _parsed(data: object, place: Place) -> Recipe:
+    """Parse and check; `[task]` is the short form of one `[[tasks]]`."""
+    from features.fusion.recipe_checks import check_recipe  # it speaks of recipes
+
+    if isinstance(data, Mapping) and "task" in data:
+        if "tasks" in data:
+            place.inside("task").refuse("stands beside tasks; write one [task], or [[tasks]] alone")
+        data = {**{key: value for key, value in data.items() if key != "task"}, "tasks": [data["task"]]}
+    recipe = parse(Recipe, data, place)
+    check_recipe(recipe, place)
     return recipe
-
-
-def _check_task(recipe: Recipe, place: Place) -> None:
-    classes = recipe.task.classes
-    if len(set(classes)) < len(classes) or len(classes) == 1:
-        place.inside("task.classes").refuse(f"is {list(classes)}; give two or more, each once, or none")
-
-
-def _check_features(recipe: Recipe, place: Place) -> None:
-    names = [feature.name for feature in recipe.features]
-    if not names or len(set(names)) < len(names):
-        place.inside("features").refuse(f"names {names}; give at least one feature, each once")
-    for name in names:
-        if not _FEATURE_KEY.fullmatch(name):
-            place.inside("features").refuse(f"names {name!r}; write it as name@version, such as mfcc@1")
-    for modality in recipe.encoders:
-        if modality not in recipe.modalities:
-            problem = f"is for a modality without features; {nearest(modality, list(recipe.modalities))}"
-            place.inside(f"encoders.{modality}").refuse(f"{problem}modalities are {', '.join(recipe.modalities)}")

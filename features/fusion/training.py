@@ -1,60 +1,74 @@
-"""Training: one loop for every recipe, modality subset and seed, all visible."""
+"""Training: one loop for every recipe, subset of modalities and seed, all visible."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from features.errors import ModelError
-from features.fusion.model import Architecture, FusionModel, architecture_of, build_model, for_prediction, one_thread
+from features.fusion.loop import Member, Plan, fit_member
+from features.fusion.model import Architecture, FusionModel, architecture_of, for_prediction
+from features.fusion.normalise import scales_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from features.fusion.dataset import Examples
+    from features.fusion.examples import Examples
+    from features.fusion.loop import Epoch
+    from features.fusion.normalise import Scale
     from features.fusion.recipe import Recipe
 
 
-class Epoch(NamedTuple):
-    """One pass over the training split: mean losses, weighted as in training."""
+class OnEpoch(Protocol):
+    """Told after each epoch."""
 
-    epoch: int
-    train_loss: float
-    dev_loss: float
+    def __call__(self, name: str, seed: int, epoch: Epoch, /) -> None:
+        """Take the name of the model, the seed, and the epoch's figures."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """A model trained with one seed: its best weights (float32, on the CPU), their epoch and dev loss, all epochs."""
+class TrainingRun(NamedTuple):
+    """What a run of training has beside the recipe and the examples.
 
-    seed: int
-    state: Mapping[str, Tensor]
-    best: Epoch
-    history: tuple[Epoch, ...]
+    Attributes:
+        folder: Where its checkpoints lie; none are kept where there is none.
+        num_processes: Processes that share each batch.
+        on_epoch: Told after each epoch.
+        checkpoint_seconds: Least time between two checkpoints of a model; 0: one each epoch.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`; several processes take a GPU each where there are enough.
+    """
+
+    folder: Path | None = None
+    num_processes: int = 1
+    on_epoch: OnEpoch | None = None
+    checkpoint_seconds: float = 1.0
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Models of one architecture, one a seed; a prediction is the mean of their probabilities.
+    """Models of one architecture, one a seed; a prediction is the mean of theirs.
 
     Attributes:
         architecture: How to build each.
         members: One a seed.
-        classes: Classes in order.
-        prior: Share of each class in the training split.
-        widths: Numbers in a vector, by feature.
+        classes: Classes in order by task.
+        priors: What is said without any modality, by task.
+        widths: Numbers in a stored vector, by feature.
+        scales: Mean and deviation of the training split by modality.
+        temperatures: What probabilities are calibrated with, by task.
     """
 
     architecture: Architecture
     members: tuple[Member, ...]
-    classes: tuple[str, ...]
-    prior: tuple[float, ...]
+    classes: Mapping[str, tuple[str, ...]]
+    priors: Mapping[str, tuple[float, ...]]
     widths: Mapping[str, int]
+    scales: Mapping[str, Scale]
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -66,39 +80,30 @@ class Trained:
         return for_prediction(self.architecture, [member.state for member in self.members])
 
 
-class _Batch(NamedTuple):
-    """Tensors of n examples: vectors [n, num_values] and masks [n] by modality, targets [n], loss weights [n]."""
-
-    values: Mapping[str, Tensor]
-    present: Mapping[str, Tensor]
-    targets: Tensor
-    weights: Tensor
-
-    def take(self, indices: Tensor) -> _Batch:
-        return _Batch(
-            {name: value[indices] for name, value in self.values.items()},
-            {name: mask[indices] for name, mask in self.present.items()},
-            self.targets[indices],
-            self.weights[indices],
-        )
-
-
 def train(
     recipe: Recipe,
     examples: Examples,
     *,
     modalities: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
+    scales: Mapping[str, Scale] | None = None,
+    name: str = "fused",
+    run: TrainingRun | None = None,
 ) -> Trained:
-    """Train a model for each seed: AdamW, class weights, early stopping on the dev split.
+    """Train a model for each seed.
 
-    The same recipe, examples and seeds give the same weights, bit by bit, on one machine.
+    The same recipe, examples and seeds give the same weights, bit by bit, on one machine; so does a training that was
+    killed and goes on from its last checkpoint.
 
     Args:
         recipe: Encoders, fusion and the loop's numbers.
-        examples: Of all splits; the test split is not looked at.
+        examples: Of all splits; the test split is not looked at. Vectors that are normalised per subject or media are
+            so already.
         modalities: Learn from these only; by default from all of the recipe.
         seeds: By default those of the recipe.
+        scales: Mean and deviation of the training split by modality; by default they are taken here.
+        name: Of the model among those of this run, for its checkpoints.
+        run: Checkpoints, processes, and whom to tell.
 
     Raises:
         ModelError: The training or dev split is empty, holds one class only, or has no row of a modality.
@@ -108,18 +113,35 @@ def train(
     """
     names = tuple(modalities or recipe.modalities)
     check_examples(recipe, examples, names)
-    parts = {split: _with_any(examples.of_split(split), names) for split in ("train", "dev")}
-    prior = np.bincount(parts["train"].targets, minlength=len(examples.classes)) / len(parts["train"])
-    widths = {name: examples.features[name].shape[1] for name in names}
-    architecture = architecture_of(recipe, widths, len(examples.classes))
+    inputs = examples.inputs.only(names)
+    there = inputs.any_present()
+    rows = {split: _labelled(examples, split, there) for split in ("train", "dev")}
+    scales = scales_of(inputs, rows["train"]) if scales is None else {k: v for k, v in scales.items() if k in names}
+    targets = {task: held.take(rows["train"]) for task, held in examples.tasks.items()}
+    architecture = architecture_of(recipe, inputs.shapes, examples.tasks)
+    plan = Plan(recipe, architecture, inputs, examples.place, dict(examples.tasks), rows["train"], rows["dev"], scales)
     members = tuple(
-        _train_one(recipe, architecture, _batch(parts["train"], names, prior), _batch(parts["dev"], names, prior), seed)
+        fit_member(plan, seed, name, run or TrainingRun())
         for seed in (recipe.training.seeds if seeds is None else seeds)
     )
     used = {
-        feature.name: examples.inputs.widths[feature.name] for name in names for feature in recipe.features_of(name)
+        f.name: inputs.widths[f.name] for modality in names for f in recipe.features_of(modality) if f in recipe.tables
     }
-    return Trained(architecture, members, examples.classes, tuple(map(float, prior)), used)
+    return Trained(
+        architecture,
+        members,
+        {task: held.classes for task, held in examples.tasks.items()},
+        {task: held.prior() for task, held in targets.items()},
+        used,
+        scales,
+    )
+
+
+def _labelled(examples: Examples, split: str, there: np.ndarray) -> np.ndarray:
+    """Places of the rows of a split that have any of the modalities and a label of any of the tasks."""
+    known = np.logical_or.reduce([targets.known for targets in examples.tasks.values()])
+    rows = examples.rows_of(split)
+    return np.asarray(rows[there[rows] & known[rows]], np.int64)
 
 
 def check_examples(recipe: Recipe, examples: Examples, modalities: Sequence[str]) -> None:
@@ -128,22 +150,43 @@ def check_examples(recipe: Recipe, examples: Examples, modalities: Sequence[str]
     Raises:
         ModelError: A split is empty, the training split holds one class only, or a modality has no row in one.
     """
-    counts = {split: len(examples.of_split(split)) for split in ("train", "dev", "test")}
-    empty = [split for split, count in counts.items() if not count]
-    if empty:
-        message = f"the {' and '.join(empty)} split of {recipe.splits.name!r} has no labelled segment"
-        message += f" (rows: {counts}; left out: {dict(examples.left_out) or 'none'});"
-        message += " label more media, or run what is missing, then train again"
-        raise ModelError(message)
-    held = sorted({examples.classes[target] for target in examples.of_split("train").targets})
-    if len(held) < 2:
-        message = f"the training split holds one class only, {held[0]!r} ({counts['train']} rows);"
-        message += f" add labels of another class with: triptych label {recipe.labels} FILE"
-        raise ModelError(message)
+    rows = {split: examples.rows_of(split) for split in ("train", "dev", "test")}
+    for task, targets in examples.tasks.items():
+        counts = {split: int(targets.known[places].sum()) for split, places in rows.items()}
+        empty = [split for split, count in counts.items() if not count]
+        if empty:
+            message = f"the {' and '.join(empty)} split of {recipe.splits.name!r} has no labelled segment of {task!r}"
+            message += f" (rows: {counts}; left out: {dict(examples.left_out) or 'none'});"
+            message += " label more media, or run what is missing, then train again"
+            raise ModelError(message)
+        _check_classes(recipe, examples, task, counts["train"])
     for modality in modalities:
         for split in ("train", "dev"):
-            if not examples.of_split(split).present[modality].any():
+            if not examples.present[modality][rows[split]].any():
                 raise _no_rows(recipe, modality, split)
+
+
+def _check_classes(recipe: Recipe, examples: Examples, task: str, count: int) -> None:
+    """Refuse a training split from which nothing can be told apart."""
+    targets = examples.tasks[task].take(examples.rows_of("train"))
+    held = targets.values[targets.known]
+    if targets.kind == "regression":
+        if len(np.unique(held)) < 2:
+            message = f"the training split holds one number only, {held[0]:g}, for task {task!r} ({count} rows);"
+            message += f" add labels with: triptych label {recipe.labels} FILE"
+            raise ModelError(message)
+        return
+    if targets.kind == "multilabel":
+        if len(np.unique(held[~np.isnan(held)])) < 2:
+            message = f"the training split holds one answer only for each class of task {task!r} ({count} rows);"
+            message += " add labels that hold, and some that do not (number 0)"
+            raise ModelError(message)
+        return
+    names = sorted({targets.classes[target] for target in held.tolist()})
+    if len(names) < 2:
+        message = f"the training split holds one class only, {names[0]!r} ({count} rows);"
+        message += f" add labels of another class with: triptych label {recipe.labels} FILE"
+        raise ModelError(message)
 
 
 def _no_rows(recipe: Recipe, modality: str, split: str) -> ModelError:
@@ -153,93 +196,3 @@ def _no_rows(recipe: Recipe, modality: str, split: str) -> ModelError:
     if modality == "text" and not recipe.allow_recognised_text:
         message += "; text that only a speech recogniser heard counts with allow_recognised_text = true"
     return ModelError(message)
-
-
-def _train_one(recipe: Recipe, architecture: Architecture, train: _Batch, dev: _Batch, seed: int) -> Member:
-    """Train one model; torch's own random state is left as it was."""
-    config = recipe.training
-    with torch.random.fork_rng(devices=[]), one_thread():
-        torch.manual_seed(seed)
-        model = build_model(architecture)
-        model.fit_standardisation(train.values, train.present)
-        optimiser = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate, fused=True)
-        history: list[Epoch] = []
-        best, state = Epoch(-1, float("inf"), float("inf")), _copy(model)
-        for epoch in range(config.epochs):
-            train_loss = _epoch(model, optimiser, train, config.batch_size, config.modality_dropout)
-            history.append(Epoch(epoch, train_loss, _loss_of(model, dev)))
-            if history[-1].dev_loss < best.dev_loss:
-                best, state = history[-1], _copy(model)
-            elif epoch - best.epoch >= config.patience:
-                break
-    return Member(seed, state, best, tuple(history))
-
-
-def _epoch(
-    model: FusionModel, optimiser: torch.optim.Optimizer, train: _Batch, batch_size: int, modality_dropout: float
-) -> float:
-    """One pass over the training split in a new random order; the mean loss."""
-    model.train()
-    total = weight = 0.0
-    order = torch.randperm(len(train.targets))
-    for start in range(0, len(order), batch_size):
-        batch = train.take(order[start : start + batch_size])
-        present = _hide(batch.present, modality_dropout)
-        loss = _loss(model(batch.values, present), batch)  # logits [batch, num_classes]
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        total += float(loss.detach() * batch.weights.sum())
-        weight += float(batch.weights.sum())
-    return total / max(weight, 1e-12)
-
-
-def _hide(present: Mapping[str, Tensor], chance: float) -> dict[str, Tensor]:
-    """Hide present modalities at random; an example that would lose all keeps them all.
-
-    Reference:
-        Neverova et al. (2016), doi:10.1109/TPAMI.2015.2461544 (ModDrop).
-    """
-    mask = torch.stack(list(present.values()))  # [num_modalities, batch]
-    kept = mask & (torch.rand(mask.shape) >= chance)
-    kept = torch.where(kept.any(dim=0), kept, mask)
-    return dict(zip(present, kept, strict=True))
-
-
-def _loss(logits: Tensor, batch: _Batch) -> Tensor:
-    """Cross-entropy, weighted by class and label: logits [batch, num_classes] to a scalar."""
-    losses = functional.cross_entropy(logits, batch.targets, reduction="none")
-    return (losses * batch.weights).sum() / batch.weights.sum().clamp(min=1e-12)
-
-
-def _loss_of(model: FusionModel, batch: _Batch) -> float:
-    model.eval()
-    with torch.no_grad():
-        return float(_loss(model(batch.values, batch.present), batch))
-
-
-def _with_any(examples: Examples, names: Sequence[str]) -> Examples:
-    """The examples that have any of these modalities."""
-    return examples.take(np.flatnonzero(examples.inputs.only(tuple(names)).any_present()))
-
-
-def _batch(examples: Examples, names: Sequence[str], prior: np.ndarray) -> _Batch:
-    balance = 1 / np.maximum(prior * len(prior), 1e-12)  # each class weighs the same in all
-    weights = examples.weights * balance[examples.targets] * (prior[examples.targets] > 0)
-    return _Batch(
-        {name: torch.from_numpy(examples.features[name]) for name in names},
-        {name: torch.from_numpy(examples.present[name]) for name in names},
-        torch.from_numpy(examples.targets),
-        torch.from_numpy(np.asarray(weights, np.float32)),
-    )
-
-
-def _decayed(model: FusionModel, weight_decay: float) -> list[dict[str, object]]:
-    """Parameters for AdamW: only matrices decay, never biases, normalisation or the vectors of absence."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _copy(model: FusionModel) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -21,7 +21,7 @@ from features.records import AudioChunk
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from features.reading.snapshot import Snapshot
+    from features.raw.source import RowSource
 
 _CROP_US = NUM_SAMPLES * MICROSECONDS // SAMPLE_RATE_HZ
 
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     length: NDArray[np.int32]
 
 
-def pictures_of(snapshot: Snapshot, batch_id: str, segments: pa.Table) -> Found:
+def pictures_of(snapshot: RowSource, batch_id: str, segments: pa.Table) -> Found:
     """Of each segment, of the frames that stand for a part of it, the one nearest to its middle.
 
     Where there are none, the nearest within 0.5 s of the same media stands in, as for features.
@@ -69,7 +69,7 @@ def pictures_of(snapshot: Snapshot, batch_id: str, segments: pa.Table) -> Found:
     return found
 
 
-def patches_of(snapshot: Snapshot, batch_id: str, segments: pa.Table) -> Found:
+def patches_of(snapshot: RowSource, batch_id: str, segments: pa.Table) -> Found:
     """Of each segment, of that part of it for which there is sound, a patch of the middle; none stands in."""
     rows = snapshot.read("audio", batch_id, ("media_id", "start_us", "end_us"))
     crops = _crops(segments, rows)

@@ -19,7 +19,7 @@ from flows.console import dead_letters_text, out, out_json, say, table
 from pipelines.options import NightlyConfig
 
 if TYPE_CHECKING:
-    from features.fusion.compare import Comparison
+    from features.fusion.results import Comparison
     from flows.cli import Call
     from flows.outcome import NightlyOutcome
 

@@ -23,12 +23,13 @@ def run(call: Call) -> int:
     given = read_given([Path(name) for name in call.arguments.files], options_of(model))
     rows = predict(model, given, device=call.arguments.device, on_progress=say).to_pylist()
     for row in rows:
-        row["probabilities"] = dict(zip(model.classes, row["probabilities"] or (), strict=False))
+        row["probabilities"] = dict(zip(model.classes[row["task"]], row["probabilities"] or (), strict=False))
     if call.arguments.json:
         out_json({"media": given.name, "media_id": given.media_id, "segments": rows})
         return EXIT_DONE
-    header = ("start", "end", model.recipe.task.name, *model.classes, "from")
-    out(table(header, [_line(row, model.classes) for row in rows]))
+    for task, classes in model.classes.items():
+        header = ("start", "end", task, *classes, "from")
+        out(table(header, [_line(row, classes) for row in rows if row["task"] == task]))
     return EXIT_DONE
 
 

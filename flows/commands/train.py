@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from features.fusion.recipe import load_recipe
@@ -10,18 +11,31 @@ from features.store.models import model_folder
 from flows import stages
 from flows.cli import EXIT_DONE
 from flows.comparison import comparison_json, comparison_text
-from flows.console import out, out_json, say
+from flows.console import out, out_json, progress
 from flows.training import train_recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from features.fusion.loop import Epoch
+    from features.fusion.recipe import Recipe
     from flows.cli import Call
 
 
 def run(call: Call) -> int:
     """Train, compare, register."""
-    load_recipe(call.arguments.recipe)
+    recipe = load_recipe(call.arguments.recipe)
     store = Store.open(call.store)
-    trained = train_recipe(store, call.arguments.recipe, stages.new_run_id(), on_progress=_tell)
+    with _Bars(recipe) as bars:
+        trained = train_recipe(
+            store,
+            call.arguments.recipe,
+            stages.new_run_id(),
+            ablate=call.arguments.ablate,
+            num_processes=call.arguments.processes,
+            on_progress=bars.begin,
+            on_epoch=bars.epoch,
+        )
     folder = model_folder(store, trained.ref)
     if call.arguments.json:
         out_json({"model": trained.ref.key, "folder": str(folder), **comparison_json(trained.comparison)})
@@ -32,5 +46,22 @@ def run(call: Call) -> int:
     return EXIT_DONE
 
 
-def _tell(name: str, number: int, count: int) -> None:
-    say(f"training {name} ({number + 1} of {count})")
+class _Bars(ExitStack):
+    """A bar for the model that is being trained: its epochs, over all seeds."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self._seeds = recipe.training.seeds
+        self._epochs = recipe.training.epochs
+        self._tell: Callable[[int], None] = lambda _: None
+
+    def begin(self, name: str, number: int, count: int) -> None:
+        """A model starts; the bar of the one before ends."""
+        self.pop_all().close()
+        total = self._epochs * len(self._seeds)
+        self._tell = self.enter_context(progress(f"training {name} ({number + 1} of {count})", total))
+
+    def epoch(self, name: str, seed: int, epoch: Epoch) -> None:
+        """An epoch ended."""
+        del name
+        self._tell(self._seeds.index(seed) * self._epochs + epoch.epoch + 1)

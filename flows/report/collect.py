@@ -32,7 +32,8 @@ from flows.report.data import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from features.fusion.compare import Comparison, ModelResult
+    from features.fusion.metrics import Metrics
+    from features.fusion.results import ModelResult, TaskComparison
     from features.store import Store
 
     Row = dict[str, Any]
@@ -127,15 +128,19 @@ def _models(store: Store) -> list[ModelSummary]:
             model = load_model(model_folder(store, ref))
         except TriptychError:
             continue  # a damaged model is `verify`'s business, not the report's
-        summaries.append(_model(ref, model.comparison, datetime.fromisoformat(model.created_at)))
+        created_at = datetime.fromisoformat(model.created_at)
+        tasks = (task for task in model.comparison.tasks if task.kind != "regression")
+        summaries += [_model(ref, task, created_at) for task in tasks]
     return summaries
 
 
-def _model(ref: ModelRef, comparison: Comparison, created_at: datetime) -> ModelSummary:
+def _model(ref: ModelRef, comparison: TaskComparison, created_at: datetime) -> ModelSummary:
     train, dev, test = comparison.num_rows
+    gain = comparison.gain
+    has_gain = bool(comparison.single)
     majority = comparison.majority
     rows = [_metrics(result, test) for result in (comparison.fused, *comparison.single)]
-    rows.append(MetricsRow("majority", majority.accuracy, majority.precision, majority.recall, majority.f1, test))
+    rows.append(_row("majority", majority, test))
     return ModelSummary(
         name=ref.name,
         version=str(ref.version),
@@ -143,9 +148,9 @@ def _model(ref: ModelRef, comparison: Comparison, created_at: datetime) -> Model
         classes=comparison.classes,
         created_at=created_at,
         rows=tuple(rows),
-        gain=comparison.gain,
-        gain_low=comparison.gain_low,
-        gain_high=comparison.gain_high,
+        gain=gain.value if has_gain else None,
+        gain_low=gain.low if has_gain else None,
+        gain_high=gain.high if has_gain else None,
         gain_shown=comparison.gain_shown,
         best_single=comparison.best_single,
         num_train=train,
@@ -155,8 +160,14 @@ def _model(ref: ModelRef, comparison: Comparison, created_at: datetime) -> Model
 
 
 def _metrics(result: ModelResult, num_rows: int) -> MetricsRow:
-    test = result.test
-    return MetricsRow(result.name, test.accuracy, test.precision, test.recall, test.f1, num_rows)
+    return _row(result.name, result.test, num_rows)
+
+
+def _row(name: str, metrics: Metrics, num_rows: int) -> MetricsRow:
+    accuracy, precision, recall, f1 = (
+        value or 0.0 for value in (metrics.accuracy, metrics.precision, metrics.recall, metrics.f1)
+    )
+    return MetricsRow(name, accuracy, precision, recall, f1, num_rows)
 
 
 def _scores(store: Store, names: dict[str, str]) -> tuple[tuple[ScoredSegment, ...], int]:

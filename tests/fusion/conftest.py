@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.fusion.dataset import Examples, Inputs, build_examples
-from features.fusion.recipe import EncoderConfig, Recipe, RecipeFeature, Task, TrainingConfig
+from features.fusion.configs import EncoderConfig, TrainingConfig
+from features.fusion.dataset import build_examples
+from features.fusion.examples import Examples, Inputs, TaskTargets
+from features.fusion.recipe import Recipe, RecipeFeature, Task
 from features.fusion.splits import assign_splits, groups_of
 from features.schema import COVERAGE, FEATURES, LABELS, MEDIA, schema_of
 from features.spec import FeatureSpec
@@ -68,7 +70,7 @@ def recipe() -> Recipe:
     return Recipe(
         name="moods",
         labels="mood",
-        task=Task("mood", ("low", "high")),
+        tasks=(Task("mood", ("low", "high")),),
         segmentation="labels:mood",
         score_segmentation="whole",
         features=features,
@@ -142,11 +144,13 @@ def make_examples(recipe: Recipe) -> Callable[..., Examples]:
             start_us=np.zeros(count, np.int64),
             end_us=np.full(count, DURATION_US),
             inputs=Inputs({name: np.asarray(value, np.float32) for name, value in values.items()}, masks, widths),
-            targets=np.asarray(targets, np.int64),
-            weights=np.ones(count, np.float32),
+            tasks={
+                "mood": TaskTargets(
+                    "class", recipe.task.classes, np.asarray(targets, np.int64), np.ones(count, np.float32)
+                )
+            },
             groups=names,
             split=split,
-            classes=recipe.task.classes,
         )
 
     return make

@@ -62,17 +62,21 @@ def test_what_is_saved_is_loaded(
     trained, comparison = compared
     assert model.recipe == archive.recipe
     assert model.comparison == comparison
-    assert (model.classes, model.prior, model.widths) == (trained.classes, trained.prior, trained.widths)
+    assert (model.classes, model.priors, model.widths) == (trained.classes, trained.priors, trained.widths)
     assert model.table_versions == {"labels/mood": 3}
     assert model.created_at == "2026-01-02T00:00:00+00:00"
-    assert sorted(path.name for path in (tmp_path / "moods" / "1").iterdir()) == ["model.json", "weights.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "moods" / "1").iterdir()) == [
+        "epochs.csv",
+        "model.json",
+        "weights.safetensors",
+    ]
     assert [path.name for path in (tmp_path / "moods").iterdir()] == ["1"]
 
 
 def test_the_card_states_its_features(save: Callable[[Path], Path], tmp_path: Path) -> None:
     card = json.loads((save(tmp_path / "m") / "model.json").read_text())
     assert card["tasks"] == ["mood"]
-    assert card["classes"] == ["low", "high"]
+    assert card["classes"] == {"mood": ["low", "high"]}
     assert card["features"]["sounds@1"]["spec"]["shape"] == [8]
     assert len(card["features"]["sounds@1"]["fingerprint"]) == 16
     assert [item["seed"] for item in card["seeds"]] == [0, 1]
@@ -155,7 +159,7 @@ def test_a_missing_file_is_named(save: Callable[[Path], Path], tmp_path: Path) -
 def test_a_newer_format_is_refused(save: Callable[[Path], Path], tmp_path: Path) -> None:
     path = save(tmp_path / "m") / "model.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
-    with pytest.raises(ModelError, match=r"has format 99, this Triptych reads up to 1"):
+    with pytest.raises(ModelError, match=r"has format 99, this Triptych reads up to 2"):
         load_model(tmp_path / "m")
 
 

@@ -8,13 +8,14 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from features.errors import ModelError
-from features.fusion.compare import MIN_TEST_GROUPS, Comparison, compare
-from features.fusion.model import predict_probabilities
+from features.fusion.compare import compare
+from features.fusion.prediction import predict_outputs
+from features.fusion.results import MIN_TEST_GROUPS, Comparison, Difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from features.fusion.dataset import Examples
+    from features.fusion.examples import Examples
     from features.fusion.recipe import Recipe
     from tests.fusion.conftest import Archive
 
@@ -36,9 +37,9 @@ def test_modalities_that_complete_each_other_show_a_gain(
     _, comparison = compare(recipe, make_examples(*in_part(500, 0)))
     assert comparison.gain_shown
     assert comparison.verdict.startswith("gain shown: fusion +")
-    assert comparison.fused.test.accuracy > 0.85
-    assert comparison.majority.accuracy < 0.65
-    assert comparison.gain_low < comparison.gain < comparison.gain_high
+    assert comparison.first.fused.test.accuracy > 0.85
+    assert comparison.first.majority.accuracy < 0.65
+    assert comparison.first.gain.low < comparison.first.gain.value < comparison.first.gain.high
 
 
 def test_noise_shows_no_gain(recipe: Recipe, make_examples: Callable[..., Examples]) -> None:
@@ -59,17 +60,18 @@ def test_figures_are_those_of_the_model(archive: Archive) -> None:
     seen: list[tuple[str, int, int]] = []
     trained, comparison = compare(archive.recipe, examples, on_progress=lambda *step: seen.append(step))
     test = examples.of_split("test")
-    predictions = predict_probabilities(trained.models(), test.inputs, trained.prior).argmax(axis=1)
-    assert comparison.fused.test.accuracy == accuracy_score(test.targets, predictions)
-    assert comparison.fused.test.f1 == f1_score(test.targets, predictions, average="macro")
+    found = predict_outputs(trained.models(), test.inputs, test.place, trained.priors, trained.temperatures)
+    predictions = found["mood"].argmax(axis=1)
+    assert comparison.first.fused.test.accuracy == accuracy_score(test.task.values, predictions)
+    assert comparison.first.fused.test.f1 == f1_score(test.task.values, predictions, average="macro")
     assert comparison.num_rows == (36, 12, 12)
-    assert [result.name for result in comparison.single] == ["video", "audio", "text"]
+    assert [result.name for result in comparison.first.single] == ["video", "audio", "text"]
     assert seen == [("fused", 0, 4), ("video", 1, 4), ("audio", 2, 4), ("text", 3, 4)]
 
 
 def test_few_groups_never_show_a_gain(archive: Archive) -> None:
     _, comparison = compare(archive.recipe, archive.examples())
-    lucky = replace(comparison, gain=0.5, gain_low=0.2, gain_high=0.8)
+    lucky = replace(comparison.first, gain=Difference("audio", 0.5, 0.2, 0.8))
     assert lucky.num_test_groups < MIN_TEST_GROUPS
     assert not lucky.gain_shown
     assert "no gain shown" in lucky.verdict
@@ -82,9 +84,9 @@ def test_rows_without_the_modality_count_for_the_single_model(archive: Archive) 
     mask[np.flatnonzero(np.array(examples.split) == "test")[:5]] = False
     inputs = replace(examples.inputs, present={**examples.present, "audio": mask})
     _, comparison = compare(archive.recipe, replace(examples, inputs=inputs))
-    audio = comparison.single[1]
+    audio = comparison.first.single[1]
     assert audio.num_test_present == 7
-    assert comparison.fused.num_test_present == 12
+    assert comparison.first.fused.num_test_present == 12
     assert round(audio.test.accuracy * 12) == pytest.approx(audio.test.accuracy * 12)
 
 

@@ -36,14 +36,14 @@ def first(archive: Archive) -> str:
 def test_everything_is_there(archive: Archive) -> None:
     examples = archive.examples()
     assert len(examples) == 60
-    assert examples.classes == ("low", "high")
-    assert {name: values.shape for name, values in examples.features.items()} == {
+    assert examples.task.classes == ("low", "high")
+    assert {name: values.shape for name, values in examples.inputs.values.items()} == {
         "video": (60, 12),
         "audio": (60, 8),
         "text": (60, 10),
     }
     assert all(mask.all() for mask in examples.present.values())
-    assert np.bincount(examples.targets).tolist() == [30, 30]
+    assert np.bincount(examples.task.values).tolist() == [30, 30]
     assert examples.left_out == {}
     assert {split: len(examples.of_split(split)) for split in ("train", "dev", "test")} == {
         "train": 36,
@@ -55,8 +55,8 @@ def test_everything_is_there(archive: Archive) -> None:
 def test_order_of_media_does_not_show(archive: Archive) -> None:
     one, other = archive.examples(), archive.examples(media=archive.media.take(list(range(59, -1, -1))))
     assert other.media_id == one.media_id[::-1]
-    assert np.array_equal(other.targets, one.targets[::-1])
-    assert np.array_equal(other.features["text"], one.features["text"][::-1])
+    assert np.array_equal(other.task.values, one.task.values[::-1])
+    assert np.array_equal(other.inputs.values["text"], one.inputs.values["text"][::-1])
 
 
 @pytest.mark.parametrize("status", ["absent", "empty", "skipped"])
@@ -118,7 +118,7 @@ def test_a_missing_feature_is_named(archive: Archive) -> None:
 
 def test_no_labels_for_the_task(archive: Archive) -> None:
     with pytest.raises(ModelError, match=r"'mood' has no class for task 'age' \(tasks in it: \['mood'\]\)"):
-        archive.examples(recipe=replace(archive.recipe, task=Task("age")))
+        archive.examples(recipe=replace(archive.recipe, tasks=(Task("age"),)))
 
 
 def test_a_label_of_no_class_is_named(archive: Archive) -> None:
@@ -135,8 +135,8 @@ def test_annotators_are_counted_by_weight(archive: Archive) -> None:
         more = pa.Table.from_pylist([{**row, "class": other, "weight": weight}], schema=archive.labels.schema)
         examples = archive.examples(labels=pa.concat_tables([archive.labels, more]))
         return [
-            examples.classes[t]
-            for name, t in zip(examples.media_id, examples.targets, strict=True)
+            examples.task.classes[t]
+            for name, t in zip(examples.media_id, examples.task.values, strict=True)
             if name == first(archive)
         ]
 
@@ -149,7 +149,7 @@ def test_windows_take_the_class_that_overlaps_most(archive: Archive) -> None:
     recipe = replace(archive.recipe, segmentation="window:2s")
     examples = archive.examples(recipe=recipe)
     assert len(examples) == 120
-    assert np.array_equal(examples.targets[::2], examples.targets[1::2])
+    assert np.array_equal(examples.task.values[::2], examples.task.values[1::2])
 
 
 def test_shots_are_learned_from_where_labelled_media_have_them(archive: Archive) -> None:
@@ -182,20 +182,20 @@ def test_features_of_one_modality_are_joined(archive: Archive) -> None:
     )
     encoders = {name: config for name, config in archive.recipe.encoders.items() if name != "text"}
     examples = archive.examples(recipe=replace(archive.recipe, features=features, encoders=encoders))
-    assert list(examples.features) == ["video", "audio"]
-    assert examples.features["audio"].shape == (60, 18)
+    assert list(examples.inputs.values) == ["video", "audio"]
+    assert examples.inputs.values["audio"].shape == (60, 18)
 
 
 def test_classes_that_no_label_holds_are_left_out(archive: Archive) -> None:
     task = Task("mood", ("high", "middle", "low"))
-    assert archive.examples(recipe=replace(archive.recipe, task=task)).classes == ("high", "low")
-    assert archive.examples(recipe=replace(archive.recipe, task=Task("mood"))).classes == ("high", "low")
+    assert archive.examples(recipe=replace(archive.recipe, tasks=(task,))).task.classes == ("high", "low")
+    assert archive.examples(recipe=replace(archive.recipe, tasks=(Task("mood"),))).task.classes == ("high", "low")
 
 
 def test_classes_by_media(archive: Archive, make_table: Callable[..., pa.Table]) -> None:
     stated = [("a", "x"), ("a", "y"), ("a", "y"), ("b", "y"), ("b", "x"), ("c", None)]
     rows = [{"media_id": name, "class": held, "task": "mood"} for name, held in stated]
-    assert media_classes(archive.recipe, make_table("labels/mood", rows)) == {"a": "y", "b": "x"}
+    assert media_classes(archive.recipe, {"mood": make_table("labels/mood", rows)}) == {"a": "y", "b": "x"}
 
 
 def test_other_kinds_of_arrow_text_are_read(archive: Archive) -> None:
@@ -206,4 +206,4 @@ def test_other_kinds_of_arrow_text_are_read(archive: Archive) -> None:
         for key, rows in archive.features.items()
     }
     examples = archive.examples(features=features)
-    assert np.array_equal(examples.features["text"], archive.examples().features["text"])
+    assert np.array_equal(examples.inputs.values["text"], archive.examples().inputs.values["text"])

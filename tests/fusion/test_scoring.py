@@ -53,7 +53,7 @@ def test_rows_are_those_of_the_table(model: LoadedModel, archive: Archive) -> No
     assert not any(scores["abstained"].to_pylist())
     for row in scores.to_pylist():
         assert sum(row["probabilities"]) == pytest.approx(1)
-        assert model.classes[int(np.argmax(row["probabilities"]))] == row["prediction"]
+        assert model.classes["mood"][int(np.argmax(row["probabilities"]))] == row["prediction"]
         assert row["present"] == ["video", "audio", "text"]
         assert len(row["contributions"]) == 3
 
@@ -84,15 +84,15 @@ def test_present_and_contributions_go_together(model: LoadedModel, archive: Arch
     name = archive.media["media_id"][3].as_py()
     row = score(model, archive, features=lacking(archive, name, "sounds@1", "pictures@1")).to_pylist()[3]
     assert row["present"] == ["text"]
-    best = model.classes.index(row["prediction"])
-    assert row["contributions"] == pytest.approx([row["probabilities"][best] - model.prior[best]], abs=1e-6)
+    best = model.classes["mood"].index(row["prediction"])
+    assert row["contributions"] == pytest.approx([row["probabilities"][best] - model.priors["mood"][best]], abs=1e-6)
 
 
 def test_a_contribution_is_what_leaving_out_costs(model: LoadedModel, archive: Archive) -> None:
     name = archive.media["media_id"][5].as_py()
     row = score(model, archive).to_pylist()[5]
     without = score(model, archive, features=lacking(archive, name, "sounds@1")).to_pylist()[5]
-    best = model.classes.index(row["prediction"])
+    best = model.classes["mood"].index(row["prediction"])
     cost = row["probabilities"][best] - without["probabilities"][best]
     assert row["contributions"][1] == pytest.approx(cost, abs=1e-6)
 

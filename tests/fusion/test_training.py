@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from features.errors import ModelError
-from features.fusion.model import predict_probabilities
-from features.fusion.recipe import EncoderConfig, Recipe, TrainingConfig
+from features.fusion.configs import EncoderConfig, TrainingConfig
+from features.fusion.prediction import predict_outputs
 from features.fusion.training import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from features.fusion.dataset import Examples
+    from features.fusion.examples import Examples
+    from features.fusion.recipe import Recipe
     from tests.fusion.conftest import Archive
 
 
@@ -31,8 +32,8 @@ def test_one_batch_is_learned_by_heart(recipe: Recipe, make_examples: Callable[.
     encoders = {name: EncoderConfig(kind, 16, 0) for name in recipe.modalities}
     trained = train(replace(recipe, training=config, encoders=encoders), examples)
     assert trained.members[0].best.dev_loss < 1e-3
-    found = predict_probabilities(trained.models(), examples.inputs, trained.prior)
-    assert np.array_equal(found.argmax(axis=1), examples.targets)
+    found = predict_outputs(trained.models(), examples.inputs, examples.place, trained.priors)["mood"]
+    assert np.array_equal(found.argmax(axis=1), examples.task.values)
 
 
 def test_the_same_seed_gives_the_same_weights(archive: Archive) -> None:
@@ -47,7 +48,7 @@ def test_the_same_seed_gives_the_same_weights(archive: Archive) -> None:
 
 def test_standardisation_sees_only_present_rows_of_the_training_split(archive: Archive) -> None:
     examples = archive.examples()
-    rows = examples.of_split("train").features["audio"]
+    rows = examples.of_split("train").inputs.values["audio"]
     state = train(archive.recipe, examples, modalities=["audio"], seeds=[0]).members[0].state
     assert np.allclose(state["encoders.audio.standardise.mean"], rows.mean(axis=0), atol=1e-6)
     assert np.allclose(state["encoders.audio.standardise.std"], rows.std(axis=0), atol=1e-6)
@@ -55,9 +56,10 @@ def test_standardisation_sees_only_present_rows_of_the_training_split(archive: A
 
 def test_the_test_split_changes_nothing(archive: Archive) -> None:
     examples = archive.examples()
-    flipped = np.where(np.array(examples.split) == "test", 1 - examples.targets, examples.targets)
+    flipped = np.where(np.array(examples.split) == "test", 1 - examples.task.values, examples.task.values)
+    swapped = {"mood": replace(examples.task, values=flipped)}
     one = train(archive.recipe, examples, seeds=[0]).members[0].state
-    other = train(archive.recipe, replace(examples, targets=flipped), seeds=[0]).members[0].state
+    other = train(archive.recipe, replace(examples, tasks=swapped), seeds=[0]).members[0].state
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

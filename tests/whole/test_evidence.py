@@ -13,9 +13,9 @@ NUM_SAMPLES = 600
 
 def test_complementary_modalities_show_a_gain() -> None:
     comparison = compare_samples(NUM_SAMPLES)
-    assert comparison.gain_low > 0
+    assert comparison.first.gain.low > 0
     assert comparison.gain_shown
-    assert comparison.fused.test.accuracy > max(result.test.accuracy for result in comparison.single)
+    assert comparison.first.fused.test.accuracy > max(result.test.accuracy for result in comparison.first.single)
 
 
 def test_noise_shows_none() -> None:

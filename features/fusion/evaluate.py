@@ -1,0 +1,219 @@
+"""Evaluation: what trained models say of the dev and test rows, calibrated, and how they differ on the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features.fusion.bootstrap import interval, paired_bootstrap
+from features.fusion.calibration import calibration_groups, fit_temperature, logits_of
+from features.fusion.metrics import Metrics, measure, score_rows
+from features.fusion.prediction import predict_outputs
+from features.fusion.results import Calibration, Difference, ModelResult, TaskComparison
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from features.fusion.examples import Examples, TaskTargets
+    from features.fusion.recipe import Recipe
+    from features.fusion.training import Trained
+
+RESAMPLES = 2000
+"""Draws of the bootstrap."""
+
+CALIBRATION_SHARE = 0.3
+"""Share of the dev split's groups that the temperature is fitted on, and early stopping does not see."""
+
+_CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says of the dev and test rows, by split and task, and how many test rows it has a modality of."""
+
+    name: str
+    outputs: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    num_test_present: int
+
+
+def hold_out(recipe: Recipe, examples: Examples) -> tuple[Examples, NDArray[np.int64]]:
+    """The examples as training may see them, and the places of those that the temperature is fitted on.
+
+    Groups of the dev split are held out of early stopping where there are enough; otherwise, and where nothing stops
+    early, the temperature is fitted on the whole dev split.
+    """
+    dev = examples.rows_of("dev")
+    if not recipe.training.early_stopping:
+        return examples, dev
+    chosen = calibration_groups([examples.groups[row] for row in dev], CALIBRATION_SHARE, seed=0)
+    held = [row for row in dev.tolist() if examples.groups[row] in chosen]
+    if not held or len(held) == len(dev):
+        return examples, dev
+    split = list(examples.split)
+    for row in held:
+        split[row] = _CALIBRATION
+    return replace(examples, split=split), np.array(held, np.int64)
+
+
+def calibrated(trained: Trained, examples: Examples, rows: NDArray[np.int64]) -> Trained:
+    """The model with a temperature for each task of classes or labels, fitted on these rows."""
+    outputs = _outputs(trained, examples, rows)
+    temperatures = {}
+    for name, targets in examples.tasks.items():
+        known = targets.known[rows]
+        if targets.kind == "regression" or not known.any():
+            continue
+        own = targets.take(rows[known])
+        logits = logits_of(outputs[name][known], kind=own.kind)
+        temperatures[name] = fit_temperature(logits, own.values, own.weights, kind=own.kind)
+    return replace(trained, temperatures=temperatures)
+
+
+def evaluate(name: str, trained: Trained, examples: Examples) -> Evaluation:
+    """What a model says of the dev and the test rows."""
+    rows = {split: examples.rows_of(split) for split in ("dev", "test")}
+    present = examples.inputs.only(trained.modalities).any_present()
+    outputs = {split: _outputs(trained, examples, places) for split, places in rows.items()}
+    return Evaluation(name, outputs, int(present[rows["test"]].sum()))
+
+
+def compare_task(
+    task: str,
+    fused: Trained,
+    examples: Examples,
+    evaluations: Mapping[str, Evaluation],
+    plans: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]],
+    of_calibration: NDArray[np.int64],
+) -> TaskComparison:
+    """The fused model beside the others on one task.
+
+    Args:
+        task: The task.
+        fused: The fused model, calibrated.
+        examples: Of all splits.
+        evaluations: By name of the model, the fused one first.
+        plans: Modalities and tasks by the same names.
+        of_calibration: Places that the temperature was fitted on.
+    """
+    judge = _Judge(task, examples)
+    first, *others = evaluations
+    own = {name: judge.result(evaluations[name], plans[name][0]) for name in evaluations if task in plans[name][1]}
+    subsets = [name for name in others if name in own and len(plans[name][1]) == len(examples.tasks)]
+    single = [name for name in subsets if len(plans[name][0]) == 1]
+    best = max(single, key=lambda name: (judge.dev_score(evaluations[name]), -(own[name].dev.nll or 0)), default="")
+    told = evaluations[first]
+    alone = [name for name in own if name != first and name not in subsets]
+    counts = tuple(int(judge.targets.known[examples.rows_of(split)].sum()) for split in ("train", "dev", "test"))
+    majority = int(np.argmax(fused.priors[task])) if judge.targets.kind in ("class", "binary") else -1
+    return TaskComparison(
+        task=task,
+        kind=judge.targets.kind,
+        classes=judge.targets.classes,
+        num_rows=counts,
+        num_test_groups=len(set(judge.groups)),
+        majority_class=judge.targets.classes[majority] if majority >= 0 else "",
+        majority=judge.majority(fused.priors[task]),
+        fused=own[first],
+        single=tuple(own[name] for name in single),
+        subsets=tuple(own[name] for name in subsets if name not in single),
+        best_single=best,
+        gain=judge.difference(best, told, evaluations[best]) if best else Difference("", 0.0, 0.0, 0.0),
+        absence=judge.absences(fused, told),
+        alone=tuple(judge.difference(name, told, evaluations[name]) for name in alone if task in plans[name][1]),
+        calibration=judge.calibration(fused, of_calibration),
+    )
+
+
+class _Judge:
+    """One task's rows: truth, groups, and how well models do on them."""
+
+    def __init__(self, task: str, examples: Examples) -> None:
+        self.task = task
+        self.targets = examples.tasks[task]
+        self._examples = examples
+        self._known = {split: self.targets.known[examples.rows_of(split)] for split in ("dev", "test")}
+        self._truth = {split: self._of(split) for split in ("dev", "test")}
+        self._test = examples.rows_of("test")[self._known["test"]]
+        self.groups = [examples.groups[row] for row in self._test]
+
+    def _of(self, split: str) -> TaskTargets:
+        return self.targets.take(self._examples.rows_of(split)[self._known[split]])
+
+    def result(self, told: Evaluation, modalities: tuple[str, ...]) -> ModelResult:
+        del modalities
+        scores = self._scores(told)
+        low, high = interval(scores, self.groups, resamples=RESAMPLES)
+        return ModelResult(
+            told.name, self._metrics(told, "dev"), self._metrics(told, "test"), float(scores.mean()), low, high,
+            told.num_test_present,
+        )  # fmt: skip
+
+    def dev_score(self, told: Evaluation) -> float:
+        return float(self._rows(self._truth["dev"], told.outputs["dev"][self.task][self._known["dev"]]).mean())
+
+    def difference(self, name: str, told: Evaluation, other: Evaluation) -> Difference:
+        return self._difference(name, self._scores(told), self._scores(other))
+
+    def majority(self, prior: tuple[float, ...]) -> Metrics:
+        truth = self._truth["test"]
+        said = np.full(len(truth.values), prior[0]) if truth.kind == "regression" else _tiled(prior, len(truth.values))
+        return measure(truth.kind, truth.values, said)
+
+    def absences(self, fused: Trained, told: Evaluation) -> tuple[Difference, ...]:
+        """What masking each modality costs the model, where it has others."""
+        if len(fused.modalities) < 2:
+            return ()
+        found = []
+        for modality in fused.modalities:
+            hidden = _outputs(fused, self._examples, self._test, without=modality)[self.task]
+            found.append(self._difference(modality, self._scores(told), self._rows(self._truth["test"], hidden)))
+        return tuple(found)
+
+    def calibration(self, fused: Trained, rows: NDArray[np.int64]) -> tuple[Calibration, ...]:
+        if self.task not in fused.temperatures:
+            return ()
+        truth, groups = self._truth["test"], self._examples.groups
+        plain = replace(fused, temperatures={})
+        before = measure(truth.kind, truth.values, _outputs(plain, self._examples, self._test)[self.task])
+        after = measure(truth.kind, truth.values, _outputs(fused, self._examples, self._test)[self.task])
+        own = {groups[row] for row in rows}
+        others = {groups[row] for row in self._examples.rows_of("dev")} - own
+        found = Calibration(
+            fused.temperatures[self.task], len(own), bool(others), before.ece or 0, after.ece or 0, before.nll or 0,
+            after.nll or 0,
+        )  # fmt: skip
+        return (found,)
+
+    def _metrics(self, told: Evaluation, split: str) -> Metrics:
+        truth = self._truth[split]
+        return measure(truth.kind, truth.values, told.outputs[split][self.task][self._known[split]])
+
+    def _scores(self, told: Evaluation) -> NDArray[np.float64]:
+        return self._rows(self._truth["test"], told.outputs["test"][self.task][self._known["test"]])
+
+    @staticmethod
+    def _rows(truth: TaskTargets, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return score_rows(truth.kind, truth.values, outputs)
+
+    def _difference(self, name: str, scores: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
+        low, high = paired_bootstrap(scores, other, self.groups, resamples=RESAMPLES)
+        return Difference(name, float(scores.mean() - other.mean()), low, high)
+
+
+def _outputs(
+    trained: Trained, examples: Examples, rows: NDArray[np.int64], without: str = ""
+) -> dict[str, NDArray[np.float64]]:
+    inputs = examples.inputs.only(trained.modalities).take(rows)
+    if without:
+        inputs = inputs.without(without)
+    place = examples.place
+    own = place._replace(media=place.media[rows], order=place.order[rows])
+    return predict_outputs(trained.models(), inputs, own, trained.priors, trained.temperatures)
+
+
+def _tiled(prior: tuple[float, ...], num_rows: int) -> NDArray[np.float64]:
+    return np.tile(np.asarray(prior, np.float64), (num_rows, 1))
