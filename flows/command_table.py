@@ -49,10 +49,19 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command(
         "train",
-        "train a recipe, compare it with each single modality, register the model",
+        "train a recipe, compare it with each single modality, register the model; a run that was killed goes on",
         "triptych train sentiment",
         None,
-        (_arg("recipe", help="packaged recipe or TOML file"),),
+        (
+            _arg("recipe", help="packaged recipe or TOML file"),
+            _arg(
+                "--ablate",
+                choices=("none", "single", "full"),
+                default="single",
+                help="what is trained beside the fused model: nothing, each modality alone, every subset of them",
+            ),
+            _arg("--processes", type=int, default=1, metavar="N", help="processes that share each batch (default 1)"),
+        ),
     ),
     "train-tokenizer": Command(
         "train_tokenizer",
