@@ -18,8 +18,6 @@ from features.fusion.markdown import bullets, code, table, text
 from features.fusion.recipe import RAW_INPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from features.fusion.facts import ModelFacts
     from features.fusion.recipe import RecipeFeature
     from features.fusion.results import Calibration, TaskComparison
@@ -215,11 +213,11 @@ def _training(facts: ModelFacts) -> str:
     how = (
         f"{training.optimiser}, learning rate {training.learning_rate:g} ({training.schedule}), batches of "
         f"{training.batch_size}, {training.epochs} epochs at most, {stop}, weight decay {training.weight_decay:g}, "
-        f"modality dropout {training.modality_dropout:g}, augmentation: {_augmentation(facts)}. The recipe, the seeds and "
-        "the table versions repeat it."
+        f"modality dropout {training.modality_dropout:g}, augmentation: {_augmentation(facts)}. The recipe, the seeds "
+        "and the table versions repeat it."
     )
     rows = [(item.seed, item.epoch, _loss(item.train_loss), _loss(item.dev_loss)) for item in facts.seeds]
-    return "\n\n".join(["## Training", how, table(("seed", "epoch kept", "train loss", "dev loss"), rows)])
+    return "\n\n".join(["## Training", how, table(("seed", "epoch kept, from 0", "train loss", "dev loss"), rows)])
 
 
 def _augmentation(facts: ModelFacts) -> str:
@@ -233,14 +231,15 @@ def _loss(value: float) -> str:
 
 def _use(facts: ModelFacts) -> str:
     commands = ["```sh", f"triptych predict {facts.key} clip.mp4", f"triptych score {facts.key}", "```"]
-    python: Sequence[str] = (
+    python = [
         "```python",
         "from pathlib import Path",
         "",
         "from features.fusion.checkpoint import load_model",
+        "from features.predict import options_of, predict, read_given",
         "",
         f'model = load_model(Path("STORE/models/{facts.name}/{facts.version}"))',
-        'rows = model.predict(video="clip.mp4")',
+        'rows = predict(model, read_given([Path("clip.mp4")], options_of(model)))',
         "```",
-    )
+    ]
     return "\n".join(["## How to use it", "", *commands, "", *python])

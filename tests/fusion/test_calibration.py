@@ -124,9 +124,10 @@ def test_the_right_temperature_lowers_the_calibration_error() -> None:
 
 
 def test_groups_are_set_apart_whole_whatever_the_order() -> None:
-    rows = [f"group{index % 20:02}" for index in range(200)]
+    num_groups = 2 * MIN_CALIBRATION_GROUPS
+    rows = [f"group{index % num_groups:03}" for index in range(5 * num_groups)]
     chosen = calibration_groups(rows, 0.3, seed=0)
-    assert len(chosen) == 6
+    assert len(chosen) == round(0.3 * num_groups)
     assert chosen < set(rows)
     assert calibration_groups(rows[::-1], 0.3, seed=0) == chosen
     assert calibration_groups(rows, 0.3, seed=1) != chosen

@@ -129,6 +129,13 @@ def test_a_card_tells_verdict_calibration_and_use(facts: ModelFacts) -> None:
     assert "triptych predict moods@3 clip.mp4" in card
 
 
+def test_the_python_of_a_card_is_python(facts: ModelFacts) -> None:
+    """What it imports is there, and it compiles."""
+    script = model_card(facts).partition("```python\n")[2].partition("```")[0]
+    compile(script, "card.md", "exec")
+    exec("\n".join(line for line in script.splitlines() if line.startswith("from")), {})
+
+
 def test_names_cannot_break_a_card(facts: ModelFacts) -> None:
     """A class whose name is markup reads as it is written, and every table keeps its columns."""
     rows = cells_of(model_card(facts))
