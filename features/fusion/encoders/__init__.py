@@ -1,4 +1,4 @@
-"""Encoders: one modality's array - vector, sequence, ids, picture, patch - to a vector of the encoder's size."""
+"""Encoders: one modality's array (a vector, a sequence, ids, a picture, a patch) to a vector of the encoder's size."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from features.fusion.encoders.sequences import RecurrentEncoder, TemporalCnnEnco
 from features.fusion.encoders.vectors import LinearEncoder, MlpEncoder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from features.fusion.configs import EncoderConfig
 
 __all__ = ["Encoder", "Standardise", "build_encoder"]
 
-_OF_VECTORS: dict[str, type[LinearEncoder] | type[MlpEncoder]] = {"linear": LinearEncoder, "mlp": MlpEncoder}
-_OF_SEQUENCES: dict[str, type[RecurrentEncoder] | type[TransformerEncoder] | type[TemporalCnnEncoder]] = {
+_OF_VECTORS: dict[str, Callable[[EncoderConfig, int], Encoder]] = {"linear": LinearEncoder, "mlp": MlpEncoder}
+_OF_SEQUENCES: dict[str, Callable[[EncoderConfig, int], Encoder]] = {
     "lstm": RecurrentEncoder,
     "gru": RecurrentEncoder,
     "transformer": TransformerEncoder,
@@ -33,16 +35,30 @@ def build_encoder(config: EncoderConfig, shape: tuple[int, ...]) -> Encoder:
         shape: Of one example's array: [width], [num_steps, width], [64, 64, 3], [128, 128], or [num_ids].
 
     Raises:
-        ConfigError: The kind does not read such arrays.
+        ConfigError: The kind does not read such arrays, or a number does not fit them.
     """
-    if config.kind == "cnn" and shape in _PLANES:
+    _check(config)
+    what, axes = ("ids", 1) if config.embedding else ("arrays", 2)
+    if config.kind == "cnn" and shape in _PLANES and not config.embedding:
         return PlaneCnnEncoder(config, shape)
-    if config.kind in _OF_VECTORS and not config.embedding and len(shape) <= 2:
+    if config.kind in _OF_VECTORS and len(shape) in (1, axes):
         return _OF_VECTORS[config.kind](config, shape[-1])
-    if config.kind in _OF_SEQUENCES and (config.embedding or len(shape) == 2):
+    if config.kind in _OF_SEQUENCES and len(shape) == axes:
         return _OF_SEQUENCES[config.kind](config, shape[-1])
-    message = f"an encoder of kind {config.kind!r} does not read arrays of shape {list(shape)};"
+    message = f"an encoder of kind {config.kind!r} does not read {what} of shape {list(shape)};"
     message += (
         " take linear or mlp for vectors, cnn for raw inputs, lstm, gru, transformer or cnn for sequences and ids"
     )
     raise ConfigError(message)
+
+
+def _check(config: EncoderConfig) -> None:
+    if config.kind == "cnn" and config.kernel % 2 == 0:
+        message = f"a cnn's kernel of {config.kernel} has no middle; write {config.kernel - 1} or {config.kernel + 1}"
+        raise ConfigError(message)
+    if config.kind == "transformer" and config.size % config.heads:
+        message = f"{config.heads} heads do not divide an encoder's size of {config.size}; write heads that do"
+        raise ConfigError(message)
+    if config.embedding > 0 and config.vocabulary < 2:
+        message = f"an encoder embeds ids of a vocabulary of {config.vocabulary}; write how many ids the tokenizer has"
+        raise ConfigError(message)
