@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from features.fusion.encoders.sequences import waves
+from features.fusion.encoders.attention import SelfAttention
 
 if TYPE_CHECKING:
     from features.fusion.configs import ContextConfig
@@ -94,7 +94,7 @@ class BiLstmContext(_SeenContext):
 
 
 class TransformerContext(_SeenContext):
-    """Self-attention over the segments of a media.
+    """Self-attention over the segments of a media, told apart by their place in it.
 
     Args:
         config: Size, layers, heads, dropout.
@@ -107,18 +107,11 @@ class TransformerContext(_SeenContext):
     def __init__(self, config: ContextConfig, size: int) -> None:
         super().__init__(size, config.size)
         self.project = nn.Linear(size, config.size)
-        block = nn.TransformerEncoderLayer(
-            config.size, config.heads, 2 * config.size, config.dropout, "gelu", batch_first=True, norm_first=True
-        )
-        self.network = nn.TransformerEncoder(
-            block, config.layers, nn.LayerNorm(config.size), enable_nested_tensor=False
-        )
+        self.network = SelfAttention(config.size, config.heads, config.layers, config.dropout)
 
     def look(self, steps: Tensor, mask: Tensor) -> Tensor:
         """See `_SeenContext.look`."""
-        projected = self.project(steps)
-        places = waves(steps.shape[1], projected.shape[2]).to(projected)
-        result: Tensor = self.network(projected + places, src_key_padding_mask=~mask)
+        result: Tensor = self.network(self.project(steps), mask)
         return result
 
 

@@ -18,13 +18,24 @@ if TYPE_CHECKING:
 
     from features.fusion.configs import FusionConfig
 
-__all__ = ["ConcatFusion", "Fusion", "LateVotes", "build_fusion"]
+__all__ = [
+    "AttentionFusion",
+    "ConcatFusion",
+    "CrossModalFusion",
+    "Fusion",
+    "GatedFusion",
+    "LateVotes",
+    "LowRankFusion",
+    "TensorFusion",
+    "WeightedFusion",
+    "build_fusion",
+]
 
 _KINDS: dict[str, Callable[[FusionConfig, Mapping[str, int]], Fusion]] = {
     "concat": lambda _, sizes: ConcatFusion(sizes),
     "weighted": lambda config, sizes: WeightedFusion(sizes, config.weights),
     "attention": lambda _, sizes: AttentionFusion(sizes),
-    "gated": lambda _, sizes: GatedFusion(sizes),
+    "gated": lambda config, sizes: GatedFusion(sizes, config.size),
     "low_rank": lambda config, sizes: LowRankFusion(sizes, config.size, config.rank),
     "tensor": lambda _, sizes: TensorFusion(sizes),
     "cross_modal": CrossModalFusion,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from features.fusion.fusions.base import Fusion, share_out
+from features.fusion.fusions.base import Fusion, masked, masks, one_size, share_out
 
 if TYPE_CHECKING:
     from features.fusion.encoded import Encoded
@@ -26,16 +26,16 @@ class AttentionFusion(Fusion):
     """
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
-        size = next(iter(sizes.values()))
+        size = one_size("attention", sizes)
         super().__init__(sizes, size)
         self.kinds = nn.Parameter(torch.zeros(len(sizes), size))
         self.hidden = nn.Linear(size, size)
         self.query = nn.Linear(size, 1, bias=False)
 
     def weights(self, encoded: Mapping[str, Encoded], present: Mapping[str, Tensor]) -> Tensor:
-        """Weight of each modality, [batch, num_modalities]; rows sum to 1 over what is present."""
+        """Weight of each modality, [batch, num_modalities]; rows sum to 1 over what is present, or are zeros."""
         hidden = torch.tanh(self.hidden(self.vectors(encoded, present) + self.kinds))
-        return share_out(self.query(hidden)[:, :, 0], self.masks(present))
+        return share_out(self.query(hidden)[:, :, 0], masks(self.names, present))
 
     def forward(self, encoded: Mapping[str, Encoded], present: Mapping[str, Tensor]) -> Tensor:
         """See `Fusion.forward`."""
@@ -43,31 +43,29 @@ class AttentionFusion(Fusion):
 
 
 class GatedFusion(Fusion):
-    """Each number of each modality is let through by a gate that sees all of them: [batch, size].
+    """Gated multimodal units: each number of each modality passes a gate that sees all modalities: [batch, size].
 
-    Gates of one number sum to 1 over the present modalities, so that a missing one leaves its share to the others.
+    The gates of one number are a softmax over the present modalities: with two of them it is the paper's sigmoid and
+    its complement, and a missing one leaves its share to the others.
 
     Args:
-        sizes: Size of each encoded modality, all the same.
+        sizes: Size of each encoded modality; they may differ.
+        size: Numbers of the result.
 
     Reference:
-        Arevalo et al. (2017), arXiv:1702.01992 (gated multimodal units; there a sigmoid for two modalities).
+        Arevalo et al. (2017), arXiv:1702.01992.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        size = next(iter(sizes.values()))
+    def __init__(self, sizes: Mapping[str, int], size: int) -> None:
         super().__init__(sizes, size)
-        count = len(sizes)
-        self.values = nn.ModuleList(nn.Linear(size, size) for _ in range(count))
-        self.gates = nn.Linear(count * size + count, count * size)
+        self.values = nn.ModuleList(nn.Linear(width, size) for width in sizes.values())
+        self.gates = nn.Linear(sum(sizes.values()) + len(sizes), len(sizes) * size)
 
     def forward(self, encoded: Mapping[str, Encoded], present: Mapping[str, Tensor]) -> Tensor:
         """See `Fusion.forward`."""
-        vectors, mask = self.vectors(encoded, present), self.masks(present)
-        values = torch.stack([torch.tanh(one(vectors[:, place])) for place, one in enumerate(self.values)], dim=1)
-        seen = torch.cat([vectors.flatten(1), mask.to(vectors.dtype)], dim=1)
-        scores = self.gates(seen).view(values.shape)
-        batch, count, size = values.shape
-        flat = scores.transpose(1, 2).reshape(batch * size, count)
-        gates = share_out(flat, mask[:, None].expand(batch, size, count).reshape(batch * size, count))
-        return (gates.view(batch, size, count).transpose(1, 2) * values).sum(dim=1)
+        vectors = [masked(encoded[name].vector, present[name]) for name in self.names]
+        mask = masks(self.names, present)
+        values = torch.stack([torch.tanh(one(z)) for one, z in zip(self.values, vectors, strict=True)], dim=1)
+        scores = self.gates(torch.cat([*vectors, mask.to(values.dtype)], dim=1)).view(values.shape)
+        gates = share_out(scores, mask[:, :, None].expand(values.shape))  # [batch, num_modalities, size]
+        return (gates * values).sum(dim=1)

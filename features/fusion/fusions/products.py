@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,18 +33,15 @@ class TensorFusion(Fusion):
 
     def forward(self, encoded: Mapping[str, Encoded], present: Mapping[str, Tensor]) -> Tensor:
         """See `Fusion.forward`."""
-        result: Tensor | None = None
-        for name in self.names:
-            one = with_one(masked(encoded[name].vector, present[name]))
-            result = one if result is None else (result[:, :, None] * one[:, None]).flatten(1)
-        if result is None:
-            message = "there is no modality to fuse"
-            raise AssertionError(message)
-        return result
+        parts = [_with_one(masked(encoded[name].vector, present[name])) for name in self.names]
+        return reduce(lambda left, right: (left[:, :, None] * right[:, None]).flatten(1), parts)
 
 
 class LowRankFusion(Fusion):
     """The tensor fusion's linear layer, its weights a sum of `rank` products of a factor a modality: [batch, size].
+
+    What the 1 of each modality is multiplied by starts at 1, so that the product starts near a sum of the modalities,
+    an absent one changes nothing in it, and its gradients do not shrink with their number.
 
     Args:
         sizes: Size of each encoded modality.
@@ -58,20 +56,21 @@ class LowRankFusion(Fusion):
         super().__init__(sizes, size)
         factors = {}
         for name, width in sizes.items():
-            factors[name] = nn.Parameter(nn.init.xavier_normal_(torch.empty(rank, width + 1, size)))
-        self.factors = nn.ParameterDict(factors)
+            own = nn.init.normal_(torch.empty(rank, width, size), std=(width * len(sizes)) ** -0.5)
+            factors[name] = nn.Parameter(torch.cat([torch.ones(rank, 1, size), own], dim=1))
+        self.factors = nn.ParameterDict(factors)  # [rank, 1 + width, size]
         self.mix = nn.Parameter(torch.full((rank,), 1 / rank))
-        self.bias = nn.Parameter(torch.zeros(size))
+        self.bias = nn.Parameter(torch.full((size,), -1.0))  # takes off the 1 that the products start from
 
     def forward(self, encoded: Mapping[str, Encoded], present: Mapping[str, Tensor]) -> Tensor:
         """See `Fusion.forward`."""
-        products = torch.ones((), dtype=self.bias.dtype, device=self.bias.device)
-        for name in self.names:
-            one = with_one(masked(encoded[name].vector, present[name]))
-            products = products * torch.einsum("bw,rws->brs", one, self.factors[name])
-        return torch.einsum("brs,r->bs", products, self.mix) + self.bias
+        parts = [
+            torch.einsum("bw,rws->brs", _with_one(masked(encoded[name].vector, present[name])), self.factors[name])
+            for name in self.names
+        ]
+        return torch.einsum("brs,r->bs", reduce(torch.mul, parts), self.mix) + self.bias
 
 
-def with_one(vector: Tensor) -> Tensor:
-    """A 1 before the vector: [batch, size] to [batch, size + 1]."""
+def _with_one(vector: Tensor) -> Tensor:
+    """A 1 before the vector: [batch, size] to [batch, 1 + size]."""
     return torch.cat([torch.ones_like(vector[:, :1]), vector], dim=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from features.fusion.fusions.base import Fusion, share_out
+from features.fusion.fusions.base import Fusion, ModalityWeights, one_size
 
 if TYPE_CHECKING:
     from features.fusion.encoded import Encoded
@@ -49,20 +49,10 @@ class WeightedFusion(Fusion):
     """
 
     def __init__(self, sizes: Mapping[str, int], weights: Mapping[str, float]) -> None:
-        super().__init__(sizes, next(iter(sizes.values())))
-        start = torch.tensor([weights[name] for name in sizes]).log() if weights else torch.zeros(len(sizes))
-        self.scores: Tensor
-        if weights:
-            self.register_buffer("scores", start)
-        else:
-            self.scores = nn.Parameter(start)
-
-    def weights(self, present: Mapping[str, Tensor]) -> Tensor:
-        """Weight of each modality, [batch, num_modalities]; rows sum to 1 over what is present and counts at all."""
-        mask = self.masks(present) & torch.isfinite(self.scores)
-        scores = torch.nan_to_num(self.scores, neginf=0.0).expand(mask.shape)
-        return share_out(scores, mask)
+        super().__init__(sizes, one_size("weighted", sizes))
+        self.weights = ModalityWeights(self.names, weights, learned=not weights)
 
     def forward(self, encoded: Mapping[str, Encoded], present: Mapping[str, Tensor]) -> Tensor:
         """See `Fusion.forward`."""
-        return (self.weights(present)[:, :, None] * self.vectors(encoded, present)).sum(dim=1)
+        weights: Tensor = self.weights(present)
+        return (weights[:, :, None] * self.vectors(encoded, present)).sum(dim=1)
