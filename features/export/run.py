@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from features.errors import ConfigError, StoreError, TriptychError
 from features.export.aligned import open_aligned
@@ -26,9 +27,11 @@ from features.store.tombstones import TABLE as TOMBSTONES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from concurrent.futures import Future
 
     import pyarrow as pa
 
+    from features.export.manifest import FileDone
     from features.export.options import ExportOptions
     from features.export.source import Piece, Source
     from features.export.writer import Writer
@@ -64,6 +67,14 @@ class _Begun:
     parts: list[Part]
 
 
+class _Ended(NamedTuple):
+    """A part that is written, and whose files may not be on the disk yet."""
+
+    num_batches: int
+    num_rows: int
+    files: list[Future[FileDone]]
+
+
 def export(store: Store, options: ExportOptions, tell: Callable[[int, int], None] | None = None) -> Exported:
     """Write rows of a store into files of a folder, in the order of batches; go on where an earlier run stopped.
 
@@ -87,8 +98,9 @@ def export(store: Store, options: ExportOptions, tell: Callable[[int, int], None
             return _already(store, manifest)
         begun = _begin(folder, store, options) if manifest is None else _go_on(folder, store, options, manifest)
         resumed = begun.parts[-1].num_batches if begun.parts else 0
-        _write(folder, options, begun, tell or _ignore)
-        return Exported(_finish(folder, options, begun), resumed)
+        with closing(begun.writer):
+            _write(folder, options, begun, tell or _ignore)
+            return Exported(_finish(folder, options, begun), resumed)
 
 
 def _there(folder: OutFolder, store: Store, options: ExportOptions) -> Manifest | None:
@@ -175,6 +187,7 @@ def _write(folder: OutFolder, options: ExportOptions, begun: _Begun, tell: Calla
     done, num_rows = (parts[-1].num_batches, parts[-1].num_rows) if parts else (0, 0)
     part_bytes, is_open = 0, not parts
     tell(done, len(batch_ids))
+    ended: list[_Ended] = []
     for _, pieces in groupby(begun.source.stream(batch_ids[done:]), key=lambda piece: piece.batch_id):
         if options.limit and num_rows >= options.limit:
             break
@@ -183,17 +196,22 @@ def _write(folder: OutFolder, options: ExportOptions, begun: _Begun, tell: Calla
             num_rows, part_bytes, is_open = num_rows + rows.num_rows, part_bytes + rows.nbytes, True
         done += 1
         if part_bytes >= options.shard_bytes:
-            _end_part(folder, begun, done, num_rows)
+            _settle(folder, begun, ended)
+            ended.append(_Ended(done, num_rows, begun.writer.end_part()))
             part_bytes, is_open = 0, False
         tell(done, len(batch_ids))
     if is_open:
-        _end_part(folder, begun, len(batch_ids), num_rows)
+        ended.append(_Ended(len(batch_ids), num_rows, begun.writer.end_part()))
+    _settle(folder, begun, ended)
 
 
-def _end_part(folder: OutFolder, begun: _Begun, num_batches: int, num_rows: int) -> None:
-    part = Part(num_batches, num_rows, tuple(begun.writer.end_part()))
-    add_part(folder, part)
-    begun.parts.append(part)
+def _settle(folder: OutFolder, begun: _Begun, ended: list[_Ended]) -> None:
+    """Put parts into the journal, once their files are on the disk."""
+    for num_batches, num_rows, files in ended:
+        part = Part(num_batches, num_rows, tuple(file.result() for file in files))
+        add_part(folder, part)
+        begun.parts.append(part)
+    ended.clear()
 
 
 def _up_to(pieces: Iterator[Piece], limit: int | None) -> Iterator[pa.Table]:

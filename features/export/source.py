@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
@@ -112,12 +113,11 @@ def with_batch(rows: pa.Table, batch_id: str) -> dict[str, pa.Array]:
     return {BATCH_ID: batch, **dict(zip(rows.column_names, rows.columns, strict=True))}
 
 
-def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each made in a thread while the one before it is used."""
-    source = iter(items)
-    nothing = object()
+def read_ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+    """The same items, each made in a thread while those before it are used, at most `depth` of them ahead."""
+    source, nothing = iter(items), object()
     with ThreadPoolExecutor(1, thread_name_prefix="export") as pool:
-        waiting = pool.submit(next, source, nothing)
-        while (item := waiting.result()) is not nothing:
-            waiting = pool.submit(next, source, nothing)
+        waiting = deque(pool.submit(next, source, nothing) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not nothing:
+            waiting.append(pool.submit(next, source, nothing))
             yield item  # type: ignore[misc] # it is none but an item

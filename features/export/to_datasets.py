@@ -21,6 +21,7 @@ from features.export.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
     from features.export.folder import OutFolder
     from features.export.manifest import FileDone, Part
@@ -61,13 +62,13 @@ class DatasetsWriter(Writer):
                     self._open[split] = ParquetRows(self.folder.interim(name), self._rows_schema)
                 self._open[split].write(own)
 
-    def end_part(self) -> list[FileDone]:
+    def end_part(self) -> list[Future[FileDone]]:
         """End the files of all splits that had rows."""
         if not self._open and not self._counts:
             name = _name(_ALL, 0)
             with self.folder.writing(self.folder.interim(name)):
                 self._open[_ALL] = ParquetRows(self.folder.interim(name), self._rows_schema)
-        files = []
+        files: list[Future[FileDone]] = []
         for split, file in sorted(self._open.items()):
             name = _name(split, self._counts[split])
             with self.folder.writing(self.folder.interim(name)):
@@ -84,7 +85,7 @@ class DatasetsWriter(Writer):
         with self.folder.writing(path):
             path.write_text(card(self._rows_schema, files), encoding="utf-8")
         named = [file._replace(path=_final(file.path, self._counts)) for file in files]
-        return [*sorted(named), self.done(CARD, 0)]
+        return [*sorted(named), self.done_now(CARD, 0)]
 
     @staticmethod
     def written_as(path: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -115,14 +116,9 @@ class NumpyWriter(Writer):
             self._append(_IDS, _csv(rows.select(self._texts), header=False))
         self._num_rows += rows.num_rows
 
-    def end_part(self) -> list[FileDone]:
+    def end_part(self) -> list[Future[FileDone]]:
         """Wait until all files are on the disk; their checksums are taken when they are whole."""
-        files = []
-        for name in (*self._headers(0), *([_IDS] if self._texts else [])):
-            path = self.folder.interim(name)
-            self.folder.sync(path)
-            files.append(FileDone(name, path.stat().st_size, self._num_rows, ""))
-        return files
+        return [self._grown(name) for name in (*self._headers(0), *([_IDS] if self._texts else []))]
 
     def finish(self, parts: Sequence[Part]) -> list[FileDone]:
         """Write the number of rows into the headers; a mask that masks nothing is left behind."""
@@ -132,7 +128,14 @@ class NumpyWriter(Writer):
             with self.folder.writing(path), path.open("r+b") as file:
                 file.write(header)
         names = [name for name in self._headers(0) if not name.endswith(f"{_VALID}.npy") or self._masks(name)]
-        return [self.done(name, self._num_rows) for name in (*names, *([_IDS] if self._texts else []))]
+        return [self.done_now(name, self._num_rows) for name in (*names, *([_IDS] if self._texts else []))]
+
+    def _grown(self, name: str) -> Future[FileDone]:
+        path = self.folder.interim(name)
+        self.folder.sync(path)
+        done: Future[FileDone] = Future()
+        done.set_result(FileDone(name, path.stat().st_size, self._num_rows, ""))
+        return done
 
     def _headers(self, num_rows: int) -> dict[str, bytes]:
         headers = {}

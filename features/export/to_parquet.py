@@ -21,7 +21,7 @@ class ParquetRows:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = lists_of(schema)
-        self._writer = pq.ParquetWriter(path, self._schema, **_settings(self._schema))
+        self._writer = pq.ParquetWriter(path, self._schema, **settings_of(self._schema))
         self._waiting: list[pa.Table] = []
         self._waiting_bytes = 0
         self.num_rows = 0
@@ -49,6 +49,7 @@ class ParquetRows:
         if self._waiting:
             self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
             self._waiting, self._waiting_bytes = [], 0
+            pa.default_memory_pool().release_unused()  # else it keeps the most that it ever needed
 
 
 class ParquetWriter(PartFiles):
@@ -78,7 +79,7 @@ def _list_of(kind: pa.DataType) -> pa.DataType:
     return pa.list_(_list_of(kind.value_type)) if pa.types.is_fixed_size_list(kind) else kind
 
 
-def _settings(schema: pa.Schema) -> dict[str, Any]:
+def settings_of(schema: pa.Schema) -> dict[str, Any]:
     """How columns are stored: a dictionary does nothing for a vector's numbers, nor compression for JPEG and FLAC."""
     plain = [field.name for field in schema if _is_vector(field.type) or field.name in _COMPRESSED_COLUMNS]
     leaves = {field.name: _leaf(field) for field in schema}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from features.export.folder import DATA
@@ -33,6 +34,7 @@ class Writer(ABC):
         self.folder = folder
         self.schema = schema
         self.shard_bytes = shard_bytes
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="export-done")
 
     def recover(self, parts: Sequence[Part]) -> list[Part]:
         """Take up an export: of the parts in the journal, the first ones whose files are there; the rest is swept."""
@@ -44,6 +46,10 @@ class Writer(ABC):
         self.folder.sweep(frozenset(self.folder.interim(file.path).name for part in kept for file in part.files))
         self.resume(kept)
         return kept
+
+    def close(self) -> None:
+        """Wait for nothing more; what is not whole stays as it is."""
+        self._behind.shutdown(wait=False, cancel_futures=True)
 
     @abstractmethod
     def resume(self, parts: Sequence[Part]) -> None:
@@ -58,8 +64,12 @@ class Writer(ABC):
         """
 
     @abstractmethod
-    def end_part(self) -> list[FileDone]:
-        """End the part: its files are whole, on the disk, and named; the next rows begin another."""
+    def end_part(self) -> list[Future[FileDone]]:
+        """End the part; the next rows begin another.
+
+        Returns:
+            Its files, each there once it is whole and on the disk.
+        """
 
     def finish(self, parts: Sequence[Part]) -> list[FileDone]:
         """All files of the export, as they will be named."""
@@ -70,7 +80,11 @@ class Writer(ABC):
         """The name for which a file of the export was written."""
         return path
 
-    def done(self, name: str, num_rows: int) -> FileDone:
+    def done(self, name: str, num_rows: int) -> Future[FileDone]:
+        """A file that was written: it is waited for, and its checksum taken, while the next one is written."""
+        return self._behind.submit(self.done_now, name, num_rows)
+
+    def done_now(self, name: str, num_rows: int) -> FileDone:
         """A file that was written, once it is on the disk."""
         path = self.folder.interim(name)
         self.folder.sync(path)
@@ -98,7 +112,7 @@ class PartFiles(Writer):
             self.write_rows(rows)
         self._num_rows += rows.num_rows
 
-    def end_part(self) -> list[FileDone]:
+    def end_part(self) -> list[Future[FileDone]]:
         """End the file; there is one also where no row came."""
         self.write(self.schema.empty_table())
         with self.folder.writing(self._path):

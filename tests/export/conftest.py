@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,10 +90,18 @@ def put_batch(store: Store, batch_id: str, media_ids: Sequence[str]) -> None:
     put(store, "media", batch_id, rows)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    made = Store.create(tmp_path / "store")
+@pytest.fixture(scope="session")
+def made_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Made once; nobody writes to it."""
+    made = Store.create(tmp_path_factory.mktemp("export") / "store")
     for batch_id, media_ids in BATCHES.items():
         put_batch(made, batch_id, media_ids)
     put_feature(made, "looks", "b9", ["a"])  # `media` does not list it: not whole
     return made
+
+
+@pytest.fixture
+def store(made_store: Store, tmp_path: Path) -> Store:
+    """A copy, to write to."""
+    shutil.copytree(made_store.path, tmp_path / "store")
+    return Store.open(tmp_path / "store")
