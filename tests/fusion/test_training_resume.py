@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import re
+import resource
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,18 +20,19 @@ from safetensors.torch import load_file
 from features.fusion.resume import load_state, previous_of
 from features.spec import FeatureSpec
 from features.store import Store
+from flows.cli import main
 from tests.pipelines.running import wait_for
 from tests.store.making import SECOND, media, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from torch import Tensor
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-NUM_MEDIA = 60
+NUM_MEDIA, NUM_EPOCHS = 60, 60
 SPECS = (
     FeatureSpec("looks", 1, "video", "frames", shape=(40,)),
     FeatureSpec("sounds", 1, "audio", "audio", shape=(30,)),
@@ -100,62 +102,79 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     put(store, "media", "b1", [media(n, has_video=True) for n in ids])
     labels = folder / "labels.csv"
     labels.write_text("\n".join(["media,class", *(f"{name},{held}" for name, held in classes.items())]) + "\n")
-    assert (run := _triptych(folder / "store", "label", "mood", labels)).returncode == 0, run.stderr
-    for name, dropout, epochs in (("long", "0.2", "150"), ("plain", "0", "6")):
-        (folder / f"{name}.toml").write_text(RECIPE.replace("DROPOUT", dropout).replace("EPOCHS", epochs))
+    assert _triptych(folder / "store", "label", "mood", labels).status == 0
+    for name, dropout, epochs in (("long", "0.2", NUM_EPOCHS), ("plain", "0", 6)):
+        (folder / f"{name}.toml").write_text(RECIPE.replace("DROPOUT", dropout).replace("EPOCHS", str(epochs)))
     return Site(folder / "store", folder / "long.toml", folder / "plain.toml")
+
+
+class Outcome(NamedTuple):
+    """How a command ended, and what it said last."""
+
+    status: int
+    out: str
+    last_line: str
 
 
 @pytest.fixture(scope="module")
 def whole(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The weights of a training that nothing interrupted."""
-    store = Path(shutil.copytree(site.store, tmp_path_factory.mktemp("whole") / "store"))
-    return _trained(store, site.long)
-
-
-@pytest.fixture
-def store(site: Site, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(site.store, tmp_path / "store"))
+    return _trained(_copy(site.store, tmp_path_factory.mktemp("whole")), site.long)
 
 
 @pytest.fixture(scope="module")
 def killed(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which a training was killed between two epochs of its second seed."""
-    store = Path(shutil.copytree(site.store, tmp_path_factory.mktemp("killed") / "store"))
-    run = _start(store, "train", site.long, "--ablate", "none")
-    wait_for(lambda: list(store.glob("models/moods/.training-*/fused-1.safetensors.previous")), seconds=300)
-    run.kill()
-    run.communicate()
+    """A store in which a training was killed while its second seed was trained."""
+    store = _copy(site.store, tmp_path_factory.mktemp("killed"))
+    with _started(store, "fused-1.safetensors", "train", site.long, "--ablate", "none") as run:
+        run.kill()
     return store
 
 
 @pytest.fixture
+def store(site: Site, tmp_path: Path) -> Path:
+    return _copy(site.store, tmp_path)
+
+
+@pytest.fixture
 def left(killed: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(killed, tmp_path / "left"))
+    return _copy(killed, tmp_path)
 
 
-def _start(store: Path, *words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def _copy(store: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(store, folder / "store"))
+
+
+@contextmanager
+def _started(store: Path, file: str, *words: object) -> Iterator[subprocess.Popen[str]]:
+    """A run in a process of its own that has written this file among its checkpoints."""
+    run = subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "--store", store, *map(str, words)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        wait_for(lambda: [*store.glob(f"models/moods/.training-*/{file}")] or run.poll() is not None, seconds=300)
+        assert run.poll() is None, run.communicate()
+        yield run
+    finally:
+        run.kill()
+        run.communicate()
 
 
-def _triptych(store: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    run = _start(store, *words)
-    out, err = run.communicate(timeout=500)
-    return subprocess.CompletedProcess(run.args, run.returncode, out, err)
+def _triptych(store: Path, *words: object) -> Outcome:
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as said:
+        status = main(["--store", str(store), *map(str, words)])
+    return Outcome(status, out.getvalue(), said.getvalue().rstrip("\n").rpartition("\n")[2])
 
 
 def _trained(store: Path, recipe: Path, *words: str) -> dict[str, Tensor]:
     """Weights of the model that a run registers; nothing else is left of it."""
     run = _triptych(store, "train", recipe, "--ablate", "none", "--json", *words)
-    assert run.returncode == 0, run.stderr
-    folder = Path(json.loads(run.stdout)["folder"])
+    assert run.status == 0, run.last_line
+    folder = Path(json.loads(run.out)["folder"])
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     return load_file(folder / "weights.safetensors")
 
@@ -164,62 +183,72 @@ def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
 
 
-def _checkpoint(store: Path) -> Path:
-    return next(store.glob("models/moods/.training-*/fused-1.safetensors"))
+def _checkpoint(store: Path, seed: int) -> Path:
+    return next(store.glob(f"models/moods/.training-*/fused-{seed}.safetensors"))
+
+
+def _num_epochs(checkpoint: Path) -> int:
+    return int(json.loads(load_state(checkpoint).meta)["num_epochs"])
 
 
 def _cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-@pytest.mark.parametrize("harm", [lambda _: None, _cut_short], ids=["killed", "killed, newest checkpoint cut short"])
-def test_a_killed_training_goes_on_to_the_same_weights(
-    harm: Callable[[Path], None], left: Path, whole: dict[str, Tensor], site: Site
-) -> None:
-    num_epochs = json.loads(load_state(previous_of(_checkpoint(left))).meta)["num_epochs"]
-    assert 0 < num_epochs < 150
-    harm(_checkpoint(left))
+def test_a_killed_training_goes_on_to_the_same_weights(left: Path, whole: dict[str, Tensor], site: Site) -> None:
+    """Also after it met a full disk, where the last good checkpoint stays."""
+    path = _checkpoint(left, seed=1)
+    num_epochs = _num_epochs(path)
+    assert 0 < num_epochs < NUM_EPOCHS
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # of each file, as if the disk were full
+    try:
+        run = _triptych(left, "train", site.long, "--ablate", "none")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = f"triptych: cannot write checkpoint {str(path)!r} (File too large); the last good one stays: free space"
+    assert run.status == 3
+    assert run.last_line.startswith(said)
+    assert _num_epochs(path) == num_epochs
     assert _equal(_trained(left, site.long), whole)
 
 
-def test_both_checkpoints_cut_short_are_named(left: Path, site: Site) -> None:
-    path = _checkpoint(left)
+def test_of_a_checkpoint_cut_short_the_one_before_it_is_used(left: Path, whole: dict[str, Tensor], site: Site) -> None:
+    """The first seed's last epoch is damaged, its first is not: it is trained from there again."""
+    path = _checkpoint(left, seed=0)
+    assert _num_epochs(previous_of(path)) < _num_epochs(path) == NUM_EPOCHS
     _cut_short(path)
-    _cut_short(previous_of(path))
-    run = _triptych(left, "train", site.long, "--ablate", "none")
-    assert run.returncode == 3
-    assert re.fullmatch(rf"triptych: checkpoint '{path}' is damaged .*; delete it to train anew\n", run.stderr)
-    assert str(previous_of(path)) in run.stderr
-
-
-def test_on_a_full_disk_the_last_good_checkpoint_stays(left: Path, whole: dict[str, Tensor], site: Site) -> None:
-    run = _start(left, "train", site.long, "--ablate", "none")
-    before = load_state(_checkpoint(left))
-    psutil.Process(run.pid).rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))  # the files that it may write
-    _, said = run.communicate(timeout=300)
-    assert run.returncode == 3, said
-    path = _checkpoint(left)
-    assert said.startswith(f"triptych: cannot write checkpoint {str(path)!r} (File too large); the last good one stays")
-    assert said.count("\n") == 1
-    assert load_state(path).meta == before.meta
     assert _equal(_trained(left, site.long), whole)
+
+
+def test_checkpoints_of_which_none_is_whole_are_named(left: Path, site: Site) -> None:
+    path = _checkpoint(left, seed=0)
+    for place in (path, previous_of(path)):
+        _cut_short(place)
+    run = _triptych(left, "train", site.long, "--ablate", "none")
+    assert run.status == 3
+    assert run.last_line.startswith(f"triptych: checkpoint {str(path)!r} is damaged (")
+    assert f"; checkpoint {str(previous_of(path))!r} is damaged (" in run.last_line
+    assert run.last_line.endswith("; delete it to train anew")
 
 
 def test_two_processes_train_as_one(store: Path, site: Site, tmp_path: Path) -> None:
-    alone = _trained(Path(shutil.copytree(store, tmp_path / "alone")), site.plain)
+    alone = _trained(_copy(store, tmp_path / "alone"), site.plain)
     both = _trained(store, site.plain, "--processes", "2")
     assert both.keys() == alone.keys()
     for name, weights in alone.items():
         assert weights.allclose(both[name], rtol=0, atol=1e-5), name
 
 
-def test_a_process_that_is_killed_ends_the_run_which_then_goes_on(store: Path, site: Site) -> None:
-    run = _start(store, "train", site.long, "--ablate", "none", "--processes", "2")
-    wait_for(lambda: list(store.glob("models/moods/.training-*/fused-0.safetensors.previous")), seconds=300)
-    ranks = [child for child in psutil.Process(run.pid).children() if "spawn_main" in " ".join(child.cmdline())]
-    assert len(ranks) == 2
-    ranks[1].kill()
-    _, said = run.communicate(timeout=60)
+def test_a_process_that_is_killed_ends_the_run(store: Path, site: Site) -> None:
+    words = ("train", site.long, "--ablate", "none", "--processes", "2")
+    with _started(store, "fused-0.safetensors", *words) as run:
+        children = psutil.Process(run.pid).children(recursive=True)
+        ranks = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        assert len(ranks) == 2
+        ranks[1].kill()
+        _, said = run.communicate(timeout=60)
     assert run.returncode == 3
-    assert re.match(r"triptych: training process . of 2 \(from 0\) was ended by SIGKILL; .* train again\n$", said), said
-    _trained(store, site.long)
+    assert "triptych: training process 1 of 2 (from 0) was ended by SIGKILL; if memory is short" in said
+    wait_for(lambda: not any(child.is_running() for child in children))
+    assert _num_epochs(_checkpoint(store, seed=0)) > 0
