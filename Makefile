@@ -43,6 +43,7 @@ bench: env
 	$(BIN)/python -m tests.benchmarks.mfcc
 	$(BIN)/python -m tests.benchmarks.efficientnet
 	$(BIN)/python -m tests.benchmarks.extract
+	$(BIN)/python -m tests.benchmarks.export
 
 bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_ravdess
