@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from features.errors import ConfigError, ModelError
 from features.fusion.configs import ENCODERS, EncoderConfig
-from features.fusion.encoders import Encoder, Standardise, build_encoder
+from features.fusion.encoders import Encoder, build_encoder
 from features.fusion.encoders.attention import sinusoidal_positions
 
 NAN = float("nan")
@@ -250,18 +250,6 @@ def test_linear_and_mlp_average_a_sequence_first() -> None:
 def test_an_mlp_has_the_layers_that_are_asked_for(changes: dict[str, int], widths: list[tuple[int, int]]) -> None:
     encoder = _encoder("mlp", "vector", **changes)
     assert [tuple(layer.weight.shape) for layer in encoder.layers if isinstance(layer, nn.Linear)] == widths
-
-
-def test_standardise_is_numpys_mean_and_deviation_cut_and_floored() -> None:
-    rows = np.random.default_rng(0).normal(3, [1, 2, 4, 1e-9], (200, 4))
-    standardise = Standardise(4).double()
-    standardise.fit(torch.from_numpy(rows))
-    std = rows.std(axis=0)
-    std[3] = 0.05 * np.median(std)
-    expected = (rows - rows.mean(axis=0)) / std
-    np.testing.assert_allclose(standardise(torch.from_numpy(rows)), expected, atol=1e-12)
-    far = standardise(torch.full((1, 4), 1e9, dtype=torch.float64))
-    assert far.tolist() == [[8.0] * 4]
 
 
 def test_a_sequence_is_standardised_step_by_step() -> None:
