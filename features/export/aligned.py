@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from features.errors import ConfigError
 from features.export.labels import LABEL_COLUMNS, TaskColumn, labels_beside, task_columns
-from features.export.leaving import who_leaves
+from features.export.leaving import PURPOSE, who_leaves
 from features.export.source import SPLIT, Piece, check_columns, read_split, split_table, with_batch
 from features.fusion.segments import SEGMENTS, parse_segmentation
 from features.fusion.settings import nearest
@@ -126,6 +126,7 @@ def open_aligned(store: Store, options: ExportOptions, as_of: Mapping[str, int] 
         media_columns=of_media,
         batch_ids=options.batch or None,
         as_of=pinned,
+        purpose=PURPOSE,
     )
     extra = [BATCH_ID, *(task.field.name for task in tasks), *([SPLIT] if splits else [])]
     check_columns(options.columns, [*reader.schema.names, *extra])

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.export.options import ExportOptions
+    from features.privacy.consent import Purpose
     from features.reading.snapshot import Snapshot
+
+
+PURPOSE: Purpose = "publish"
+"""What consent is asked for: an export leaves the store, whatever becomes of it."""
 
 
 class Leaving(NamedTuple):
@@ -55,12 +60,12 @@ class Leaving(NamedTuple):
 
 
 def may_leave(media: pa.Table) -> NDArray[np.bool_]:
-    """Whether consent allows that each media leaves the store, for the purpose `publish`.
+    """Whether consent allows that each media leaves the store.
 
     Args:
         media: Columns media_id, consent.
     """
-    return np.asarray(allowed(media, "publish").to_numpy(zero_copy_only=False), np.bool_)
+    return np.asarray(allowed(media, PURPOSE).to_numpy(zero_copy_only=False), np.bool_)
 
 
 def who_leaves(snapshot: Snapshot, options: ExportOptions) -> Leaving:

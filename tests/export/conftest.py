@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BATCHES: dict[str, tuple[str, ...]] = {"b1": ("a", "b"), "b2": ("c", "d", "e"), "b3": (), "b4": ("f",)}
 REFUSED = "d"
+CONSENT = {"a": "granted", "d": "refused:publish", "f": "refused:training"}
 SHOWN = tuple(own for media_ids in BATCHES.values() for own in media_ids if own != REFUSED)
 WIDTHS = {"looks": 4, "sounds": 3}
 SPLITS = {"a": "train", "b": "train", "c": "dev", "e": "test"}
@@ -84,8 +85,7 @@ def put_batch(store: Store, batch_id: str, media_ids: Sequence[str]) -> None:
     split = [{"group_id": own, "media_id": own, "split": SPLITS[own]} for own in media_ids if own in SPLITS]
     put(store, "splits/even", batch_id, split)
     rows = [
-        media(own, duration_us=12 * SECOND, language="en", consent="refused" if own == REFUSED else "unstated")
-        for own in media_ids
+        media(own, duration_us=12 * SECOND, language="en", consent=CONSENT.get(own, "unstated")) for own in media_ids
     ]
     put(store, "media", batch_id, rows)
 

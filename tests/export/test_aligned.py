@@ -29,7 +29,7 @@ NAMES = ("looks", "sounds")
 
 
 def aligned(store: Store, segmentation: str, **more: Any) -> pa.Table:
-    rows = open_features(store, NAMES, segmentation, **more).to_arrow().read_all()
+    rows = open_features(store, NAMES, segmentation, purpose="publish", **more).to_arrow().read_all()
     return rows.filter(pc.not_equal(rows["media_id"], REFUSED))
 
 
