@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from features.extractors.base import Extractor
-    from features.fusion.checkpoint import LoadedModel
     from features.fusion.inputs import RawFound
+    from features.fusion.loaded import LoadedModel
     from features.records import DecodedMedia
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -70,6 +72,58 @@ def read_given(files: Sequence[Path], options: DecodeOptions | None = None) -> G
             raise ConfigError(message)
     media_id = media_id_of_parts(path.read_bytes() for path in files)
     return Given(" + ".join(path.name for path in files), media_id, read_loose(image, sound, text, options))
+
+
+def read_parts(
+    *,
+    video: str | Path | None = None,
+    image: str | Path | None = None,
+    audio: str | Path | None = None,
+    text: str | Path | None = None,
+    options: DecodeOptions | None = None,
+) -> Given:
+    """Decode the parts of one media; a sound or text that is given takes the place of the video's own.
+
+    Args:
+        video: A video.
+        image: A picture, instead of a video.
+        audio: A sound.
+        text: The words themselves, or the `Path` of a text or subtitle file.
+        options: How they are decoded.
+
+    Raises:
+        ConfigError: Nothing is given, a file is missing, or both a video and an image are.
+        MediaError: A file cannot be decoded.
+    """
+    if video is not None and image is not None:
+        message = f"both a video ({str(video)!r}) and an image ({str(image)!r}) are given; give one of them"
+        raise ConfigError(message)
+    with tempfile.TemporaryDirectory() as folder:
+        words = text
+        if isinstance(text, str):
+            words = Path(folder) / "text.txt"
+            words.write_text(text, "utf-8")
+        loose = [Path(part) for part in (image, audio, words) if part is not None]
+        if video is None and not loose:
+            message = "nothing is given to predict; give a video, an image, a sound or a text"
+            raise ConfigError(message)
+        if video is None:
+            return read_given(loose, options)
+        given = read_given([Path(video)], options)
+        if not loose:
+            return given
+        beside = read_given(loose, options)
+    decoded, added = given.decoded, beside.decoded
+    end_us = end_of(decoded) or 0
+    said = tuple(replace(one, end_us=end_us) if text is not None and audio is None else one for one in added.utterances)
+    info = replace(
+        decoded.info,
+        has_audio=decoded.info.has_audio or added.info.has_audio,
+        has_text=decoded.info.has_text or added.info.has_text,
+        quality=decoded.info.quality if audio is None else added.info.quality,
+    )
+    joined = replace(decoded, info=info, audio=added.audio or decoded.audio, utterances=said or decoded.utterances)
+    return Given(f"{given.name} + {beside.name}", given.media_id, joined)
 
 
 def _only(files: Sequence[Path], suffixes: frozenset[str], kind: str) -> Path | None:

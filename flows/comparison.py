@@ -43,18 +43,15 @@ def _task_text(task: TaskComparison) -> str:
     lines += [f"without {cost.name}: {_difference(task, cost, -1)}" for cost in task.absence]
     lines += [f"against {other.name}: {_difference(task, other, 1)}" for other in task.alone]
     for found in task.calibration:
-        groups = f"{found.num_groups} dev groups" + (" of its own" if found.own_groups else "")
+        own = "of its own" if found.own_groups else "that early stopping saw too"
+        groups = f"{found.num_groups} dev groups {own}"
         errors = f"ECE {found.ece_before:.3f} to {found.ece:.3f}"
         lines.append(f"calibration: temperature {found.temperature:.2f} ({groups}), {errors}")
     return "\n".join(lines)
 
 
 def _difference(task: TaskComparison, other: Difference, sign: int) -> str:
-    scale, unit = (1, "of mean absolute error") if task.kind == "regression" else (100, "points")
-    ends = sorted((sign * scale * other.low, sign * scale * other.high))
-    digits = 3 if task.kind == "regression" else 1
-    value = sign * scale * other.value
-    return f"{value:+.{digits}f} {unit} (95 % interval {ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})"
+    return f"{task.in_words(other, sign)} (95 % interval {task.ends_in_words(other, sign)})"
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def read_inputs(
         }
         raw = raw_of(snapshot, recipe, batch_id)
         gathered.put(places, align(recipe, segments, tables, transcripts_sources, widths, raw))
-    return gathered.inputs(_nothing(store, recipe, labelled, widths))
+    return gathered.inputs() or _nothing(store, recipe, labelled, widths)
 
 
 def stored_widths(store: Store, recipe: Recipe) -> dict[str, int]:
@@ -98,7 +98,7 @@ def raw_of(snapshot: Snapshot | None, recipe: Recipe, batch_id: str) -> dict[str
 
 
 def _batches_of(store: Store) -> dict[str, str]:
-    media = read_table(store, "media", columns=["media_id", BATCH_ID])
+    media = read_table(store, "media", columns=["media_id"])
     return dict(zip(media["media_id"].to_pylist(), media[BATCH_ID].to_pylist(), strict=True))
 
 

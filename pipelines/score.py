@@ -9,7 +9,8 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from features.fusion.checkpoint import LoadedModel, load_model
+from features.fusion.checkpoint import load_model
+from features.fusion.loaded import LoadedModel
 from features.fusion.scoring import score_segments
 from features.store import Commit, FileRecord, Store, write_file
 from features.store.models import ModelRef, find_model, model_folder

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-MIN_CALIBRATION_GROUPS = 10
+MIN_CALIBRATION_GROUPS = 60
 """With fewer dev groups than this none is set apart: the temperature is fitted on the whole dev split instead."""
 
 TEMPERATURES = (0.05, 20.0)

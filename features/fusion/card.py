@@ -134,7 +134,7 @@ def _calibration(found: Calibration, *, apart: bool) -> str:
     fitted = f"Calibration: temperature {found.temperature:.3f}, fitted on {found.num_groups} dev groups {whose}. "
     ece = f"Expected calibration error {found.ece_before:.3f} before and {found.ece:.3f} after it, "
     told = fitted + ece + f"negative log-likelihood {found.nll_before:.3f} before and {found.nll:.3f} after it."
-    if not (bins := getattr(found, "bins", ())):
+    if not (bins := found.bins):
         return told
     rows = [
         (f"{item.low:.2f} to {item.high:.2f}", item.num_rows, f"{item.confidence:.3f}", f"{item.accuracy:.3f}")

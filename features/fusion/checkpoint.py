@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.errors import ConfigError, ModelError, SchemaError
+from features.fusion.loaded import LoadedModel
 from features.fusion.model import Architecture, FusionModel, for_prediction
 from features.fusion.normalise import Scale
 from features.fusion.publish import fingerprint_of, publish_folder
@@ -73,67 +74,9 @@ class _Card:
     seeds: tuple[_Seed, ...]
     metrics: Mapping[str, Any]
     weights_fingerprint: str
+    num_parameters: int = 0
     run_id: str = ""
     code_version: str = ""
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model that is ready to score.
-
-    Attributes:
-        folder: Where it was read from.
-        recipe: What it was trained by.
-        models: One a seed, in evaluation mode and float64; a prediction is the mean of their probabilities.
-        modalities: In the model's order.
-        classes: In the order of the probabilities, by task; none for a regression.
-        priors: What is said without any modality, by task.
-        temperatures: What probabilities are calibrated with, by task.
-        scales: Mean and deviation of the training split, by modality.
-        widths: Numbers in a stored vector, by feature.
-        feature_specs: The features it learned from, as JSON, by `<name>@<version>`.
-        table_versions: Versions of the tables it learned from.
-        comparison: Its figures.
-        created_at: ISO 8601.
-        fingerprint: Hash of the weights.
-        run_id: Run that trained it; empty where it was not stated.
-        code_version: Version of Triptych that trained it.
-    """
-
-    folder: str
-    recipe: Recipe
-    models: tuple[FusionModel, ...]
-    modalities: tuple[str, ...]
-    classes: Mapping[str, tuple[str, ...]]
-    priors: Mapping[str, tuple[float, ...]]
-    temperatures: Mapping[str, float]
-    scales: Mapping[str, Scale]
-    widths: Mapping[str, int]
-    feature_specs: Mapping[str, str]
-    table_versions: Mapping[str, int]
-    comparison: Comparison
-    created_at: str
-    fingerprint: str
-    run_id: str = ""
-    code_version: str = ""
-
-    def check_features(self, specs: Mapping[str, str]) -> None:
-        """Refuse features that are not those the model learned from.
-
-        Args:
-            specs: Specs of the store's features, as JSON, by `<name>@<version>`; those it lacks are not checked.
-
-        Raises:
-            ModelError: A feature was made otherwise: by other weights or parameters.
-        """
-        for key, text in self.feature_specs.items():
-            known = FeatureSpec.from_json(text).fingerprint
-            found = FeatureSpec.from_json(specs[key]).fingerprint if key in specs else known
-            if found != known:
-                message = (
-                    f"model {self.folder!r} learned from feature {key} of fingerprint {known}, the store's is {found};"
-                )
-                raise ModelError(message + " train the model again on this store")
 
 
 def save_model(
@@ -167,6 +110,9 @@ def save_model(
     import torch
     from safetensors.torch import save
 
+    from features.fusion.card import CARD_FILE, model_card
+    from features.fusion.facts import facts_of
+
     tensors = {f"seed{member.seed}.{name}": value for member in trained.members for name, value in member.state.items()}
     for modality, scale in trained.scales.items():
         tensors |= {f"scale.{modality}.{part}": torch.from_numpy(getattr(scale, part)) for part in Scale._fields}
@@ -187,11 +133,18 @@ def save_model(
         seeds=tuple(_Seed(item.seed, *item.best) for item in trained.members),
         metrics=json.loads(comparison.to_json()),
         weights_fingerprint=fingerprint_of(weights),
+        num_parameters=sum(p.numel() for p in FusionModel(trained.architecture).parameters()),
         run_id=run_id,
         code_version=code_version(),
     )
+    stated = json.dumps(asdict(card), indent=2)
     lines = [",".join(EpochOf._fields), *(",".join(map(str, epoch)) for epoch in epochs)]
-    files = {WEIGHTS: weights, CARD: json.dumps(asdict(card), indent=2).encode(), EPOCHS: "\n".join(lines).encode()}
+    files = {
+        WEIGHTS: weights,
+        CARD: stated.encode(),
+        EPOCHS: "\n".join(lines).encode(),
+        CARD_FILE: model_card(facts_of(stated, version=folder.name)).encode(),
+    }
     publish_folder(folder, files)
 
 

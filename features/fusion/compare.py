@@ -65,7 +65,7 @@ def compare(
         own = replace(fitted, tasks={task: fitted.tasks[task] for task in tasks})
         trained = train(recipe, own, modalities=modalities, scales=scales, name=name, run=run)
         if name == FUSED:
-            trained = calibrated(trained, examples, of_calibration)
+            trained = calibrated(trained, examples, of_calibration.rows)
         models[name] = trained
         evaluations[name] = evaluate(name, trained, examples)
     compared = tuple(

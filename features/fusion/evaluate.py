@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from features.fusion.bootstrap import interval, paired_bootstrap
-from features.fusion.calibration import calibration_groups, fit_temperature, logits_of
+from features.fusion.calibration import calibration_error, calibration_groups, fit_temperature, logits_of
 from features.fusion.metrics import Metrics, measure, score_rows
 from features.fusion.prediction import predict_outputs
 from features.fusion.results import Calibration, Difference, ModelResult, TaskComparison
@@ -40,23 +40,30 @@ class Evaluation:
     num_test_present: int
 
 
-def hold_out(recipe: Recipe, examples: Examples) -> tuple[Examples, NDArray[np.int64]]:
-    """The examples as training may see them, and the places of those that the temperature is fitted on.
+class HeldOut(NamedTuple):
+    """Places of the examples that the temperature is fitted on, and whether training looks at none of them."""
+
+    rows: NDArray[np.int64]
+    is_apart: bool
+
+
+def hold_out(recipe: Recipe, examples: Examples) -> tuple[Examples, HeldOut]:
+    """The examples as training may see them, and those that the temperature is fitted on.
 
     Groups of the dev split are held out of early stopping where there are enough; otherwise, and where nothing stops
     early, the temperature is fitted on the whole dev split.
     """
     dev = examples.rows_of("dev")
     if not recipe.training.early_stopping:
-        return examples, dev
+        return examples, HeldOut(dev, is_apart=True)
     chosen = calibration_groups([examples.groups[row] for row in dev], CALIBRATION_SHARE, seed=0)
     held = [row for row in dev.tolist() if examples.groups[row] in chosen]
     if not held or len(held) == len(dev):
-        return examples, dev
+        return examples, HeldOut(dev, is_apart=False)
     split = list(examples.split)
     for row in held:
         split[row] = _CALIBRATION
-    return replace(examples, split=split), np.array(held, np.int64)
+    return replace(examples, split=split), HeldOut(np.array(held, np.int64), is_apart=True)
 
 
 def calibrated(trained: Trained, examples: Examples, rows: NDArray[np.int64]) -> Trained:
@@ -87,7 +94,7 @@ def compare_task(
     examples: Examples,
     evaluations: Mapping[str, Evaluation],
     plans: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]],
-    of_calibration: NDArray[np.int64],
+    of_calibration: HeldOut,
 ) -> TaskComparison:
     """The fused model beside the others on one task.
 
@@ -97,7 +104,7 @@ def compare_task(
         examples: Of all splits.
         evaluations: By name of the model, the fused one first.
         plans: Modalities and tasks by the same names.
-        of_calibration: Places that the temperature was fitted on.
+        of_calibration: What the temperature was fitted on.
     """
     judge = _Judge(task, examples)
     first, *others = evaluations
@@ -173,19 +180,23 @@ class _Judge:
             found.append(self._difference(modality, self._scores(told), self._rows(self._truth["test"], hidden)))
         return tuple(found)
 
-    def calibration(self, fused: Trained, rows: NDArray[np.int64]) -> tuple[Calibration, ...]:
+    def calibration(self, fused: Trained, held: HeldOut) -> tuple[Calibration, ...]:
         if self.task not in fused.temperatures:
             return ()
-        truth, groups = self._truth["test"], self._examples.groups
-        plain = replace(fused, temperatures={})
-        before = measure(truth.kind, truth.values, _outputs(plain, self._examples, self._test)[self.task])
-        after = measure(truth.kind, truth.values, _outputs(fused, self._examples, self._test)[self.task])
-        own = {groups[row] for row in rows}
-        others = {groups[row] for row in self._examples.rows_of("dev")} - own
+        truth = self._truth["test"]
+        outputs = _outputs(fused, self._examples, self._test)[self.task]
+        plain = _outputs(replace(fused, temperatures={}), self._examples, self._test)[self.task]
+        before, after = (measure(truth.kind, truth.values, said) for said in (plain, outputs))
         found = Calibration(
-            fused.temperatures[self.task], len(own), bool(others), before.ece or 0, after.ece or 0, before.nll or 0,
-            after.nll or 0,
-        )  # fmt: skip
+            temperature=fused.temperatures[self.task],
+            num_groups=len({self._examples.groups[row] for row in held.rows}),
+            own_groups=held.is_apart,
+            ece_before=before.ece or 0.0,
+            ece=after.ece or 0.0,
+            nll_before=before.nll or 0.0,
+            nll=after.nll or 0.0,
+            bins=calibration_error(outputs, truth.values, kind=truth.kind).bins,
+        )
         return (found,)
 
     def _metrics(self, told: Evaluation, split: str) -> Metrics:

@@ -124,8 +124,8 @@ def _ids(feature: RecipeFeature, segments: pa.Table, rows: pa.Table, width: int)
         return _Part(pooled.values.astype(np.int32), pooled.present)
     found = pad_by_overlap(segments, rows, (width,), feature.max_len)
     values = np.zeros((segments.num_rows, feature.max_len), np.int32)
-    for row, ids in enumerate(found.values.reshape(segments.num_rows, -1).astype(np.int32)):
-        real = ids[ids != 0][: feature.max_len]
+    for row, utterances in enumerate(found.values.astype(np.int32)):
+        real = utterances[utterances != 0][: feature.max_len]
         values[row, : len(real)] = real
     return _Part(values, found.present & (values != 0).any(axis=1))
 
@@ -168,9 +168,9 @@ class Gathered:
             if name in piece.lengths:
                 self._inputs.lengths[name][rows] = piece.lengths[name]
 
-    def inputs(self, nothing: Inputs) -> Inputs:
-        """All of them; `nothing`, the inputs of no segment, where nothing came."""
-        return self._inputs if self._inputs is not None else nothing
+    def inputs(self) -> Inputs | None:
+        """All of them; None where nothing came."""
+        return self._inputs
 
     def _allocated(self, piece: Inputs) -> Inputs:
         size = sum(values[:1].nbytes for values in piece.values.values()) or 1

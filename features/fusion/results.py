@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from features.errors import ConfigError, ModelError
+from features.fusion.calibration import CalibrationBin
 from features.fusion.metrics import Metrics
 from features.fusion.settings import Place, parse
 
@@ -66,6 +67,7 @@ class Calibration:
         ece: The same with it.
         nll_before: Mean negative log-likelihood, nats, without it.
         nll: The same with it.
+        bins: With it, those that hold a row.
     """
 
     temperature: float
@@ -75,6 +77,7 @@ class Calibration:
     ece: float
     nll_before: float
     nll: float
+    bins: tuple[CalibrationBin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +128,27 @@ class TaskComparison:
         """What the comparison shows, in a sentence."""
         if not self.single:
             return "no gain shown: no modality was trained alone (--ablate single)"
-        scale, unit = (1, "of mean absolute error") if self.kind == "regression" else (100, "points")
-        digits = 3 if self.kind == "regression" else 1
-        gain = f"fusion {scale * self.gain.value:+.{digits}f} {unit} over {self.best_single} alone"
-        ends = f"{scale * self.gain.low:+.{digits}f} to {scale * self.gain.high:+.{digits}f}"
-        interval = f"95 % interval {ends}"
+        gain = f"fusion {self.in_words(self.gain)} over {self.best_single} alone"
+        interval = f"95 % interval {self.ends_in_words(self.gain)}"
         if self.gain_shown:
             return f"gain shown: {gain} ({interval}, {self.num_test_groups} test groups)"
         few = f"; fewer than {MIN_TEST_GROUPS} groups show none" if self.num_test_groups < MIN_TEST_GROUPS else ""
         return f"no gain shown: {gain} ({interval}, {self.num_test_groups} test groups{few})"
+
+    def in_words(self, difference: Difference, sign: int = 1) -> str:
+        """A difference: `+6.1 points`, or of an error, of which less is better, `-0.020 of mean absolute error`."""
+        unit = "of mean absolute error" if self.kind == "regression" else "points"
+        return f"{self._signed(sign * difference.value)} {unit}"
+
+    def ends_in_words(self, difference: Difference, sign: int = 1) -> str:
+        """The ends of its interval, the lower first."""
+        is_error = self.kind == "regression"
+        ends = sorted((sign * difference.low, sign * difference.high), reverse=is_error)
+        return " to ".join(self._signed(end) for end in ends)
+
+    def _signed(self, value: float) -> str:
+        scale, digits = (-1, 3) if self.kind == "regression" else (100, 1)
+        return f"{round(scale * value, digits) + 0.0:+.{digits}f}"  # no -0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from features.fusion.checkpoint import LoadedModel
     from features.fusion.examples import Inputs, Place
     from features.fusion.inputs import RawFound
+    from features.fusion.loaded import LoadedModel
     from features.fusion.model import TaskShape
 
 

@@ -13,7 +13,7 @@ from flows.cli import EXIT_DONE
 from flows.console import out, out_json, say, table, time_text
 
 if TYPE_CHECKING:
-    from features.fusion.checkpoint import LoadedModel
+    from features.fusion.loaded import LoadedModel
     from flows.cli import Call
 
 

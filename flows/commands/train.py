@@ -57,7 +57,7 @@ class _Bars(ExitStack):
 
     def begin(self, name: str, number: int, count: int) -> None:
         """A model starts; the bar of the one before ends."""
-        self.pop_all().close()
+        self.close()
         total = self._epochs * len(self._seeds)
         self._tell = self.enter_context(progress(f"training {name} ({number + 1} of {count})", total))
 

@@ -126,7 +126,7 @@ def _plan(recipe: Recipe, rows: int, in_memory_bytes: int = 1 << 40) -> Plan:
     for piece in np.array_split(np.arange(rows), 20):
         values = {name: random.normal(size=(len(piece), width)).astype(np.float32) for name, width in widths.items()}
         gathered.put(piece, Inputs(values, {name: np.ones(len(piece), bool) for name in widths}, {}))
-    inputs = gathered.inputs(Inputs({}, {}, {}))
+    inputs = gathered.inputs() or Inputs({}, {}, {})
     target = TaskTargets("class", ("low", "high"), random.integers(2, size=rows), np.ones(rows, np.float32))
     train = np.flatnonzero(np.arange(rows) % 10 < 9)
     dev = np.flatnonzero(np.arange(rows) % 10 == 9)

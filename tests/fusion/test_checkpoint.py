@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from features.errors import ModelError
-from features.fusion.checkpoint import LoadedModel, load_model, save_model
+from features.fusion.checkpoint import load_model, save_model
 from features.fusion.compare import compare
+from features.fusion.loaded import LoadedModel
 from features.fusion.scoring import score_segments
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def test_what_is_saved_is_loaded(
     assert model.table_versions == {"labels/mood": 3}
     assert model.created_at == "2026-01-02T00:00:00+00:00"
     assert sorted(path.name for path in (tmp_path / "moods" / "1").iterdir()) == [
+        "card.md",
         "epochs.csv",
         "model.json",
         "weights.safetensors",
@@ -88,7 +90,7 @@ def test_the_same_scores_in_a_fresh_process(archive: Archive, save: Callable[[Pa
     (tmp_path / "tables").write_bytes(pickle.dumps(tables))
     code = """
 import pathlib, pickle, sys
-from features.fusion.checkpoint import load_model
+from features.fusion.checkpoint import load_model, save_model
 from features.fusion.scoring import score_segments
 folder = pathlib.Path(sys.argv[1])
 scores = score_segments(load_model(folder / "m"), **pickle.loads((folder / "tables").read_bytes()))
