@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.fusion.dataset import rows_found
 from features.fusion.inputs import Gathered, align
@@ -16,9 +17,10 @@ from features.reading.raw import RAW_TABLES
 from features.reading.snapshot import take_snapshot
 from features.schema import BATCH_ID
 from features.store.read import read_table
+from pipelines.reading import BatchTables, read_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -95,6 +97,45 @@ def raw_of(snapshot: Snapshot | None, recipe: Recipe, batch_id: str) -> dict[str
     makers = {"frames": pictures_of, "audio": patches_of}
     names = [feature.name for feature in recipe.features if feature.name in RAW_INPUTS]
     return {name: partial(makers[RAW_TABLES[name]], snapshot, batch_id) for name in names}
+
+
+def media_beside(
+    store: Store, recipe: Recipe, batch_id: str, versions: Mapping[str, int] | None = None
+) -> dict[str, str]:
+    """Batch by media of other batches that share a subject with one of this batch; none unless the recipe asks."""
+    if recipe.normalisation.per != "subject":
+        return {}
+    media = read_table(store, "media", columns=["media_id", "subject_ids"], versions=versions).to_pylist()
+    here = {"+".join(sorted(row["subject_ids"] or ())) for row in media if row[BATCH_ID] == batch_id} - {""}
+    return {
+        row["media_id"]: row[BATCH_ID]
+        for row in media
+        if row[BATCH_ID] != batch_id and "+".join(sorted(row["subject_ids"] or ())) in here
+    }
+
+
+def read_with_neighbours(
+    store: Store, recipe: Recipe, keys: Sequence[str], batch_id: str, versions: Mapping[str, int] | None = None
+) -> BatchTables:
+    """What a model reads of a batch, with media of the same subjects where it normalises per subject."""
+    beside = media_beside(store, recipe, batch_id, versions)
+    found = read_tables(store, keys, [batch_id, *sorted(set(beside.values()))], versions)
+    if not beside:
+        return found
+    own = read_table(store, "media", batch_ids=[batch_id], columns=["media_id"], versions=versions)["media_id"]
+    wanted = pa.array([*own.to_pylist(), *beside], pa.string())
+
+    def of_wanted(rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.is_in(rows["media_id"], value_set=wanted))
+
+    return BatchTables(
+        batch_id,
+        of_wanted(found.media),
+        {key: of_wanted(rows) for key, rows in found.features.items()},
+        of_wanted(found.transcripts),
+        of_wanted(found.shots),
+        frozenset(beside),
+    )
 
 
 def _batches_of(store: Store) -> dict[str, str]:

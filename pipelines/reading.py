@@ -32,13 +32,17 @@ def num_media(store: Store, wave: Wave) -> int:
 
 
 class BatchTables(NamedTuple):
-    """What a model reads of a batch: tables without `batch_id`."""
+    """What a model reads of a batch: tables without `batch_id`.
+
+    `beside` are media of other batches, which a model that normalises per subject looks at and does not score.
+    """
 
     batch_id: str
     media: pa.Table
     features: dict[str, pa.Table]
     transcripts: pa.Table
     shots: pa.Table
+    beside: frozenset[str] = frozenset()
 
 
 def extract_stage(spec: FeatureSpec) -> str:

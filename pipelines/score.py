@@ -14,12 +14,11 @@ from features.fusion.loaded import LoadedModel
 from features.fusion.scoring import score_segments
 from features.store import Commit, FileRecord, Store, write_file
 from features.store.models import ModelRef, find_model, model_folder
-from pipelines.model_inputs import raw_of, raw_snapshot, raw_tables
+from pipelines.model_inputs import raw_of, raw_snapshot, raw_tables, read_with_neighbours
 from pipelines.reading import (
     BatchTables,
     best_sources,
     feature_keys,
-    read_tables,
     score_stage,
     scores_shots,
     transcript_tables,
@@ -73,6 +72,7 @@ class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type:
                 transcripts=given.transcripts,
                 shots=given.shots,
                 raw=raw_of(snapshot, model.recipe, given.batch_id),
+                beside=given.beside,
             )
             beat.done(given.media.num_rows)
             yield BatchScores(given.batch_id, rows)
@@ -124,9 +124,10 @@ def summary(store: Store, ref: ModelRef, batch_ids: tuple[str, ...]) -> Summary:
 
 
 def read_batch(batch_id: str, root: str, ref: ModelRef, lineage: Lineage) -> BatchTables:
-    """Read what the model needs of a batch."""
+    """Read what the model needs of a batch, and of media of the same subjects where it normalises per subject."""
     store = Store.open(root)
-    return read_tables(store, feature_keys(store, ref), [batch_id], lineage.versions)
+    recipe = load_model(model_folder(store, ref)).recipe
+    return read_with_neighbours(store, recipe, feature_keys(store, ref), batch_id, lineage.versions)
 
 
 def write_batch(output: BatchScores, root: str, ref: ModelRef, lineage: Lineage) -> FileRecord:

@@ -17,6 +17,7 @@ from features.fusion.normalise import owners_of
 from features.fusion.segments import check_shots, parse_segmentation, segments_of
 from features.fusion.splits import check_side, groups_of, near_duplicates_of, strays_of
 from features.fusion.targets import targets_of, task_labels
+from features.privacy.consent import allowed
 from features.records import WITH_ROWS
 
 if TYPE_CHECKING:
@@ -115,9 +116,9 @@ def label_segments(
 ) -> Labelled:
     """Segments and their targets, with what leaves a segment out before its features are read.
 
-    Left out: media whose consent was refused, segments without a clear label of any task, media whose extraction
-    failed or has not run (unless the recipe includes them), media without a split, media whose near-duplicate is in a
-    stricter split (test, then dev).
+    Left out: media whose consent to training is refused, that newer content superseded, whose extraction failed or has
+    not run (unless the recipe includes them), without a split, or whose near-duplicate is in a stricter split (test,
+    then dev); segments without a clear label of any task.
 
     Raises:
         ConfigError: Labelled media with video have no shots.
@@ -229,8 +230,8 @@ def _reasons(recipe: Recipe, media: pa.Table, statuses: Mapping[str, Mapping[str
     if "superseded_by" in media.column_names:
         superseded = media.filter(pc.is_valid(media["superseded_by"]))["media_id"].to_pylist()
         reasons |= dict.fromkeys(superseded, "superseded by newer content")
-    refused = media.filter(pc.equal(media["consent"], "refused"))["media_id"].to_pylist()
-    return reasons | dict.fromkeys(refused, "consent refused")
+    refused = media.filter(pc.invert(allowed(media, "training")))["media_id"].to_pylist()
+    return reasons | dict.fromkeys(refused, "consent refused for training")
 
 
 def _gaps(recipe: Recipe, inputs: Inputs, ids: Sequence[str], statuses: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features.fusion.examples import place_of
 from features.fusion.inputs import align
 from features.fusion.normalise import normalise, owners_of
 from features.fusion.prediction import decisions, predict_outputs
 from features.fusion.segments import check_shots, parse_segmentation, segments_of
+from features.privacy.consent import allowed
 from features.schema import data_schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -37,13 +37,14 @@ def score_segments(
     shots: pa.Table | None = None,
     segmentation: str | None = None,
     raw: Mapping[str, Callable[[pa.Table], RawFound]] | None = None,
+    beside: Collection[str] = (),
 ) -> pa.Table:
     """Score segments of media, a row a segment and task.
 
     A segment without any modality is abstained from: no prediction, no probabilities. A modality's contribution is
     the probability of the predicted class minus what it would be without that modality (without the only one: what is
     said without any); of labels, the mean over them of how far each moves towards what is said; of a number, the
-    number minus what it would be. Media whose consent was refused, or without a duration, have no rows.
+    number minus what it would be. Media whose consent is refused, or without a duration, have no rows.
 
     The prediction is a class, the classes that hold, joined by `|`, or a number; the probabilities are those of the
     classes in the model's order, or the number alone.
@@ -58,6 +59,8 @@ def score_segments(
         shots: Rows of `shots@1`, for the segmentation `shots`.
         segmentation: By default the recipe's `score_segmentation`.
         raw: What computes each raw input, by its name.
+        beside: Media that are not scored: their vectors only count for those of the same subject, where the model
+            normalises per subject.
 
     Returns:
         Rows with the columns of `scores/<model>`, in order of `media`, then of time, then of task.
@@ -66,15 +69,18 @@ def score_segments(
         ConfigError: A feature of the model was not given, the segmentation is wrong, or media with video have no shots.
         ModelError: A feature's vectors do not have the width that the model learned from.
     """
-    allowed = media.filter(pc.fill_null(pc.not_equal(media["consent"], "refused"), True))
+    media = media.filter(allowed(media, "features"))
     segmentation = segmentation or model.recipe.score_segmentation
     if parse_segmentation(segmentation).kind == "shots" and shots is not None:
-        check_shots(allowed, shots)
-    segments = segments_of(segmentation, allowed, labels, transcripts, shots)
+        check_shots(media, shots)
+    segments = segments_of(segmentation, media, labels, transcripts, shots)
     inputs = align(model.recipe, segments, features, transcripts_sources, model.widths, raw)
     ids = segments["media_id"].to_pylist()
-    owners = owners_of(model.recipe.normalisation, allowed, ids)
+    owners = owners_of(model.recipe.normalisation, media, ids)
     inputs = normalise(inputs, owners, model.scales, model.recipe.normalisation)
+    if beside:
+        rows = np.flatnonzero([media_id not in beside for media_id in ids])
+        inputs, segments, ids = inputs.take(rows), segments.take(pa.array(rows)), [ids[row] for row in rows]
     place = place_of(ids, segments["start_us"].to_numpy())
     outputs = predict_outputs(model.models, inputs, place, model.priors, model.temperatures)
     drops = _drops(model, inputs, place, outputs)

@@ -94,7 +94,7 @@ def test_refused_media_are_left_out(archive: Archive) -> None:
     media = changed(archive.media, first(archive), {"consent": "refused"})
     examples = archive.examples(media=media)
     assert first(archive) not in examples.media_id
-    assert examples.left_out == {"consent refused": 1}
+    assert examples.left_out == {"consent refused for training": 1}
 
 
 def test_a_segment_without_any_modality_is_left_out(archive: Archive) -> None:

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 import pytest
 
 from features.errors import ConfigError, ModelError
-from features.fusion.checkpoint import LoadedModel, load_model, save_model
+from features.fusion.checkpoint import load_model, save_model
 from features.fusion.compare import compare
+from features.fusion.loaded import LoadedModel
 from features.fusion.scoring import score_segments
 from features.schema import check_rows, data_schema_of
 
