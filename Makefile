@@ -44,6 +44,7 @@ bench: env
 	$(BIN)/python -m tests.benchmarks.efficientnet
 	$(BIN)/python -m tests.benchmarks.extract
 	$(BIN)/python -m tests.benchmarks.export
+	$(BIN)/python -m tests.benchmarks.training
 
 bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_ravdess
