@@ -199,7 +199,7 @@ COMMANDS: dict[str, Command] = {
         "export",
         "write rows of a table, or features aligned with segments, as Parquet, CSV, NumPy, WebDataset or datasets; "
         "killed, the same command goes on",
-        "triptych export mfcc minilm --segmentation window:10s --out mfcc-minilm --format parquet",
+        "triptych export mfcc minilm --segmentation window:10s --out vectors",
         ExportOptions,
     ),
     "verify": Command(

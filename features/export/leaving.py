@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +32,8 @@ PURPOSE: Purpose = "publish"
 """What consent is asked for: an export leaves the store, whatever becomes of it."""
 
 
-class Leaving(NamedTuple):
+@dataclass(frozen=True)
+class Leaving:
     """Who is shown by an export.
 
     Attributes:
@@ -56,7 +59,11 @@ class Leaving(NamedTuple):
         """Of media that `media` lists, those that are shown."""
         if self.media_ids is not None:
             media_ids = media_ids.filter(pc.is_in(media_ids, _ids(self.media_ids)))
-        return media_ids.filter(pc.invert(pc.is_in(media_ids, _ids(self.barred)))) if self.barred else media_ids
+        return media_ids.filter(pc.invert(pc.is_in(media_ids, self._barred_ids))) if self.barred else media_ids
+
+    @cached_property
+    def _barred_ids(self) -> pa.Array:
+        return _ids(self.barred)
 
 
 def may_leave(media: pa.Table) -> NDArray[np.bool_]:

@@ -65,7 +65,8 @@ def _lines(options: ExportOptions, exported: Exported) -> list[str]:
     manifest = exported.manifest
     size = size_text(sum(file.size_bytes for file in manifest.files))
     what = f"{manifest.num_rows:,} rows of {manifest.num_batches:,} batches as {options.format}:"
-    what += f" {len(manifest.files):,} files, {size}, in {Path(options.out) / 'data'}"
+    num_files = len(manifest.files)
+    what += f" {num_files:,} file{'s' if num_files > 1 else ''}, {size}, in {Path(options.out) / 'data'}"
     lines = [f"nothing to do: this export is whole, {what}" if exported.was_done else f"exported {what}"]
     if exported.num_resumed and not exported.was_done:
         lines.append(f"went on after {exported.num_resumed:,} batches of an earlier run")

@@ -35,7 +35,7 @@ def test_it_says_what_it_did_and_that_it_is_done(triptych: Triptych, store: Stor
     words = ("--store", store.root, "export", "looks", "--out", tmp_path / "out")
     first = triptych(*words)
     assert first.status == 0
-    assert first.out.startswith("exported 12 rows of 2 batches as parquet: 1 files, ")
+    assert first.out.startswith("exported 12 rows of 2 batches as parquet: 1 file, ")
     assert first.err == "export looks as parquet: 2 batches\n"
     again = triptych(*words)
     assert again.out.startswith("nothing to do: this export is whole, 12 rows")
