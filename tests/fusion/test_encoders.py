@@ -87,7 +87,7 @@ def test_rows_do_not_see_each_other(kind: str, what: str) -> None:
 @pytest.mark.parametrize("kind", ENCODERS)
 @pytest.mark.parametrize("padding", [NAN, 1e30, -float("inf")])
 def test_what_stands_beyond_a_sequence_is_not_looked_at(kind: str, padding: float) -> None:
-    encoder = _encoder(kind, "sequence")
+    encoder = _encoder(kind, "sequence", layers=2)
     values, lengths = _batch("sequence", 7)
     assert lengths is not None
     assert 0 in lengths
@@ -145,21 +145,6 @@ def test_a_transformer_is_torchs_on_the_sequence_without_padding() -> None:
         torch.testing.assert_close(found[row], expected.double(), rtol=0, atol=1e-12)
 
 
-def test_the_blocks_of_a_transformer_start_from_weights_of_their_own() -> None:
-    first, second = _encoder("transformer", "sequence", layers=2).network.blocks
-    assert not torch.equal(first.linear1.weight, second.linear1.weight)
-
-
-def test_positions_are_sines_and_cosines_of_the_place() -> None:
-    found = sinusoidal_positions(50, 6)
-    places = np.arange(50)
-    for pair in range(3):
-        angle = places / 10_000 ** (2 * pair / 6)
-        np.testing.assert_allclose(found[:, 2 * pair], np.sin(angle), atol=1e-5)
-        np.testing.assert_allclose(found[:, 2 * pair + 1], np.cos(angle), atol=1e-5)
-    assert sinusoidal_positions(4, 5).shape == (4, 5)
-
-
 def test_a_convolution_along_time_finds_a_known_pattern() -> None:
     encoder = build_encoder(EncoderConfig("cnn", 1, 0, filters=1, kernel=3, standardise=False), (8, 1)).double().eval()
     with torch.no_grad():
@@ -206,6 +191,14 @@ def test_the_joint_networks_encoders_have_the_shapes_that_the_recipe_states() ->
     ]
     assert picture.standardise is None
     assert text.standardise is None
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_more_padding_of_ids_changes_nothing(kind: str) -> None:
+    encoder = _encoder(kind, "ids", layers=2)
+    ids, _ = _batch("ids", 7)
+    longer = torch.cat([ids, torch.zeros(7, 3, dtype=torch.int32)], dim=1)
+    torch.testing.assert_close(encoder(longer).vector, encoder(ids).vector, rtol=0, atol=1e-12)
 
 
 def test_ids_are_looked_up_and_padding_is_not() -> None:

@@ -49,7 +49,7 @@ class SelfAttention(nn.Module):
 
 
 def attended(mask: Tensor) -> Tensor:
-    """The mask, with all steps of what has none: attention over nothing would not be a number."""
+    """The mask, with all steps of what has none: of attention over nothing, some kernels make NaN."""
     return mask | ~mask.any(dim=1, keepdim=True)
 
 
