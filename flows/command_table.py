@@ -157,6 +157,17 @@ COMMANDS: dict[str, Command] = {
             _arg("--apply", action="store_true", help="write it; the next nightly run does so too"),
         ),
     ),
+    "plan": Command(
+        "plan",
+        "what a nightly run would do, before it is run: hours, bytes, CPU, time, disk, money; nothing is changed",
+        "triptych plan videos/ --workers 16 --prices prices.toml",
+        NightlyConfig,
+        (
+            _arg("--sample", type=int, default=200, metavar="N", help="sources to look into (default 200; 0: all)"),
+            _arg("--prices", default="", metavar="FILE", help="TOML: currency, cpu_hour, gb_month, gb_read"),
+            _arg("--last", action="store_true", help="the newest planned run against its plan"),
+        ),
+    ),
     "status": Command("status", "what is done, pending, failed", "triptych status"),
     "failures": Command(
         "failures",

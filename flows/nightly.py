@@ -21,6 +21,7 @@ from flows import stages
 from flows.consenting import apply_file, extract_planner
 from flows.console import progress
 from flows.forms import with_parameters_of
+from flows.metering import Meter
 from flows.outcome import NightlyOutcome, StageOutcome
 from flows.report.collect import collect
 from flows.report.render import write_report
@@ -104,13 +105,16 @@ class _Run:
         do what there is to do; the failure is raised at the end of the run.
         """
         started_at, summary, status, detail = datetime.now(UTC), Summary.none(), "failed", ""
+        meter = Meter(self.config)
         try:
             with closing(leased(store, self.run_id, plan, on_wait=self.say)) as waves:
                 for number, wave in enumerate(waves, start=1):
                     label = stages.wave_label(stage, number, wave)
                     summary = summary.plus(run_wave_task(label, wave, self.config, self.beam_args))
+                    meter.add(wave)
                     stages.check_ingested(store, wave)
             status = "done"
+            meter.note(store, self.run_id, "nightly", summary)
         except AllMediaFailedError as error:
             self.problems.append(error)
             detail = f"failed: {error}"

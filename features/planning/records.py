@@ -1,7 +1,7 @@
 """What runs took, kept in the store beside the plan that they were run by: `<store>/plans/<run_id>.json`.
 
-A plan is made before its run and changes nothing in the store, so it waits in the cache folder of the user; the run that
-does what it was made for takes it from there. All of it is numbers: no file names a source or a media.
+A plan is made before its run and changes nothing in the store, so it waits in the cache folder of the user; the run
+that does what it was made for takes it from there. All of it is numbers: no file names a source or a media.
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from features.errors import TriptychError
+from features.store import Store
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
 from flows.console import dead_letters_text, out, out_json, say, table
+from flows.planned import planned_line
 from flows.prefect_setup import quiet_prefect
 from flows.stages import check_inputs
 
@@ -64,5 +66,8 @@ def print_outcome(outcome: NightlyOutcome, seconds: float) -> None:
         if stage.detail and stage.stage != "report":
             out(f"{stage.stage}: {stage.detail}")
     out(f"report: {outcome.report}")
+    planned = planned_line(Store(outcome.store), outcome.run_id)
+    if planned:
+        out(planned)
     done = "done" if outcome.num_batches else "nothing new"
     out(f"{done} in {seconds:.1f} s, {dead_letters_text(outcome.num_failures, outcome.store)}")
