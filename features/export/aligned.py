@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from features.errors import ConfigError
 from features.export.labels import LABEL_COLUMNS, TaskColumn, labels_beside, task_columns
 from features.export.leaving import PURPOSE, who_leaves
-from features.export.source import SPLIT, Piece, check_columns, read_split, split_table, with_batch
+from features.export.source import SPLIT, check_columns, cut, read_split, split_table, with_batch
 from features.fusion.segments import SEGMENTS, parse_segmentation
 from features.fusion.settings import nearest
 from features.reading.columns import Padded
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from features.export.leaving import Leaving
     from features.export.options import ExportOptions
-    from features.export.source import SplitColumn
+    from features.export.source import Piece, SplitColumn
     from features.reading.columns import Pool
     from features.reading.open import FeatureReader
     from features.reading.snapshot import Snapshot
@@ -79,7 +79,7 @@ class AlignedSource:
         """
         batches = self.reader.stream(batch_ids)
         for batch_id, batch in zip(batch_ids, batches, strict=True):
-            yield Piece(batch_id, self._finished(batch_id, pa.Table.from_batches([batch])))
+            yield from cut(batch_id, self._finished(batch_id, pa.Table.from_batches([batch])))
 
     def _finished(self, batch_id: str, rows: pa.Table) -> pa.Table:
         media = self.beside.read("media", batch_id, ("media_id", "duration_us"))

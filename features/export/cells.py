@@ -83,5 +83,7 @@ def _columns(column: pa.Array, field: pa.Field) -> Iterator[pa.Array]:
     elif pa.types.is_temporal(field.type) or pa.types.is_binary(field.type):
         yield pa.array([plain_value(value) for value in column.to_pylist()], pa.string())
     else:
-        texts = (None if value is None else json_text(value) for value in column.to_pylist())
+        texts = (
+            json_text(value.as_py()) if value.is_valid else None for value in column
+        )  # one at a time: they are large
         yield pa.array(list(texts), pa.string())

@@ -45,7 +45,8 @@ def task_columns(labels: pa.Table) -> tuple[TaskColumn, ...]:
     """
     has_class: dict[str, bool] = {}
     for task, name in zip(labels["task"].to_pylist(), labels["class"].to_pylist(), strict=True):
-        has_class[task] = has_class.get(task, False) or name is not None
+        if task is not None:
+            has_class[task] = has_class.get(task, False) or name is not None
     return tuple(TaskColumn(task, not has_class[task]) for task in sorted(has_class))
 
 

@@ -25,6 +25,9 @@ Item = TypeVar("Item")
 SPLIT = "split"
 """Column of a row's split."""
 
+PIECE_BYTES = 16 << 20
+"""Bytes of rows in a piece, about: what is written at once."""
+
 
 class Piece(NamedTuple):
     """Rows of one batch; all pieces of a batch follow each other, and each batch has one at least."""
@@ -111,6 +114,19 @@ def with_batch(rows: pa.Table, batch_id: str) -> dict[str, pa.Array]:
     """The columns of rows, and that of their batch."""
     batch = pa.array([batch_id], pa.string()).take(pa.array([0] * rows.num_rows, pa.int32()))
     return {BATCH_ID: batch, **dict(zip(rows.column_names, rows.columns, strict=True))}
+
+
+def cut(batch_id: str, rows: pa.Table) -> Iterator[Piece]:
+    """The rows of a batch in pieces, one at least.
+
+    A piece is a copy: pyarrow 25 filters a slice of lists of lists of fixed sizes wrongly, and says nothing.
+    """
+    step = max(1, rows.num_rows * PIECE_BYTES // max(rows.nbytes, 1))
+    if step >= rows.num_rows:
+        yield Piece(batch_id, rows)
+        return
+    for start in range(0, rows.num_rows, step):
+        yield Piece(batch_id, rows.take(pa.array(range(start, min(start + step, rows.num_rows)), pa.int64())))
 
 
 def read_ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:

@@ -13,7 +13,16 @@ import pyarrow.parquet as pq
 
 from features.errors import ConfigError, StoreError
 from features.export.leaving import who_leaves
-from features.export.source import SPLIT, Piece, check_columns, read_ahead, read_split, split_table, with_batch
+from features.export.source import (
+    PIECE_BYTES,
+    SPLIT,
+    Piece,
+    check_columns,
+    read_ahead,
+    read_split,
+    split_table,
+    with_batch,
+)
 from features.fusion.settings import nearest
 from features.reading.columns import find_keys
 from features.reading.snapshot import take_snapshot
@@ -32,8 +41,6 @@ if TYPE_CHECKING:
 
 NOT_OF_MEDIA = ("sources", "source_results", "failures", "runs", "tombstones")
 """Tables of the store's own books: they name what was refused or forgotten, and do not leave."""
-
-_PIECE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,9 @@ def open_stored(store: Store, options: ExportOptions, as_of: Mapping[str, int] |
         StoreError: A log cannot be read, or no longer reaches back.
     """
     table = table_named(store, options.names[0], as_of)
+    if options.split and table.startswith("splits/"):
+        message = f"table {table!r} has a column split of its own; leave out --split {options.split}"
+        raise ConfigError(message)
     splits = [split_table(store, options.split)] if options.split else []
     snapshot = take_snapshot(store, [table, *splits, "media"], None if as_of is None else dict(as_of))
     check_columns(options.columns, schema_of(table).names)
@@ -172,7 +182,7 @@ def _some_groups(metadata: pq.FileMetaData) -> Iterator[list[int]]:
     for index in range(metadata.num_row_groups):
         groups.append(index)
         num_bytes += metadata.row_group(index).total_byte_size
-        if num_bytes >= _PIECE_BYTES:
+        if num_bytes >= PIECE_BYTES:
             yield groups
             groups, num_bytes = [], 0
     if groups:

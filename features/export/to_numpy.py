@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from features.export.cells import flat_rows
@@ -65,15 +66,11 @@ class ArrayColumn(NamedTuple):
     def values(self, column: pa.Array) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The numbers, shape [num_rows, ...], and whether each row has some."""
         valid = np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
-        there = column.drop_null() if column.null_count else column
-        for _ in self.shape:
-            there = there.flatten()
-        numbers = there.to_numpy(zero_copy_only=False).astype(self.dtype, copy=False).reshape(-1, *self.shape)
-        if valid.all():
-            return numbers, valid
-        filled = np.full((len(column), *self.shape), _null_of(self.dtype), self.dtype)
-        filled[valid] = numbers
-        return filled, valid
+        numbers = _numbers(column, self.dtype).reshape(-1, *self.shape)
+        if not valid.all():
+            numbers = numbers.copy()  # Arrow's own are not to be written to
+            numbers[~valid] = _null_of(self.dtype)
+        return numbers, valid
 
 
 class NumpyWriter(Writer):
@@ -187,6 +184,16 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, described)
     return header.getvalue()
+
+
+def _numbers(column: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The numbers of a column, one after another; anything where it is null."""
+    while pa.types.is_fixed_size_list(column.type):
+        size = column.type.list_size
+        column = column.values.slice(column.offset * size, len(column) * size)
+    if column.null_count and dtype.kind in "iub":
+        column = pc.fill_null(column, False if dtype.kind == "b" else 0)
+    return np.asarray(column.to_numpy(zero_copy_only=False)).astype(dtype, copy=False)
 
 
 def _dtype(kind: pa.DataType) -> np.dtype[Any]:

@@ -47,7 +47,10 @@ class ParquetRows:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
+            rows = pa.concat_tables(
+                self._waiting
+            ).combine_chunks()  # how rows came in pieces does not show in the bytes
+            self._writer.write_table(rows.cast(self._schema))
             self._waiting, self._waiting_bytes = [], 0
             pa.default_memory_pool().release_unused()  # else it keeps the most that it ever needed
 

@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from features.export import source
 from features.export.labels import labels_beside, task_columns
+from features.export.to_numpy import array_columns
 from features.export.to_parquet import lists_of
 from features.fusion.segments import SEGMENTS
 from features.reading import Padded, open_features
@@ -50,6 +52,30 @@ def test_pools_and_columns(store: Store, tmp_path: Path) -> None:
     wanted = right.cast(lists_of(right.schema)).select(columns[:5])
     assert rows.select(columns[:5]).equals(wanted)
     assert rows["split"].to_pylist() == [SPLITS.get(own) for own in right["media_id"].to_pylist()]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "numpy", "webdataset", "datasets"])
+def test_pieces_of_any_size_make_the_same_rows(
+    made_store: Store, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"segmentation": "window:5s", "format": form, "pool": ("mean", "sounds=pad:2"), "split": "even"}
+    data = exported(made_store, tmp_path / "out", *NAMES, **more)
+    monkeypatch.setattr(source, "PIECE_BYTES", 200)
+    assert len(list(source.cut("b", pa.table({"x": range(100)})))) == 4
+    small = exported(made_store, tmp_path / "small", *NAMES, **more)
+    for path in data.iterdir():
+        assert path.read_bytes() == (small / path.name).read_bytes()
+
+
+def test_arrays_of_slices_and_of_what_is_null() -> None:
+    kind = pa.list_(pa.list_(pa.float32(), 3), 2)
+    lists = [None if place == 3 else [[place, 1, 2], [3, 4, place]] for place in range(6)]
+    (column,) = array_columns(pa.schema([("x", kind)]))
+    for start in range(6):
+        values, valid = column.values(pa.array(lists, kind).slice(start))
+        assert valid.tolist() == [one is not None for one in lists[start:]]
+        assert values[valid].tolist() == [one for one in lists[start:] if one is not None]
+        assert np.isnan(values[~valid]).all()
 
 
 @pytest.mark.parametrize("form", ["csv", "numpy"])
