@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import pyarrow.compute as pc
 
 from features.errors import TriptychError
 from features.fusion.checkpoint import load_model
 from features.media.pictures import decode_jpeg, encode_jpeg, fit
+from features.privacy.consent import allowed
 from features.schema import BATCH_ID
 from features.store import read_table
 from features.store.models import ModelRef, find_model, list_models, model_folder
@@ -30,7 +32,9 @@ from flows.report.data import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+
+    import pyarrow as pa
 
     from features.fusion.metrics import Metrics
     from features.fusion.results import ModelResult, TaskComparison
@@ -49,9 +53,10 @@ _THUMB_QUALITY = 80
 
 def collect(store: Store) -> ReportData:
     """What a report of the store shows now."""
-    media = read_table(store, "media", columns=["media_id", "name", "uri", "duration_us", "has_video"]).to_pylist()
+    rows = read_table(store, "media", columns=["media_id", "name", "uri", "duration_us", "has_video", "consent"])
+    media, shown = rows.to_pylist(), _shown(rows)
     names = {row["media_id"]: row["name"] for row in media}
-    scores, num_scores = _scores(store, names)
+    scores, num_scores = _scores(store, names, shown)
     failures = _failures(store, names)
     return ReportData(
         store=store.root,
@@ -60,20 +65,30 @@ def collect(store: Store) -> ReportData:
         num_media=len(media),
         total_duration_us=sum(row["duration_us"] or 0 for row in media),
         coverage=tuple(_coverage(store, name) for name in store.tables() if name.startswith("coverage/")),
-        contact_sheet=_contact_sheet(store, media),
+        contact_sheet=_contact_sheet(store, [row for row in media if row["media_id"] in shown]),
         models=tuple(sorted(_models(store), key=lambda model: model.created_at, reverse=True)),
         scores=scores,
         num_scores=num_scores,
         failures=failures[-_MAX_FAILURES:],
         num_failures=len(failures),
-        notes=_notes(media),
+        notes=_notes(media, shown),
     )
 
 
-def _notes(media: Sequence[Row]) -> tuple[str, ...]:
-    """Plain statements for the top of the page: that what is shown is synthetic."""
+def _shown(media: pa.Table) -> frozenset[str]:
+    """Media of which pictures and scores are shown: a report is made to be passed on."""
+    both = pc.and_(allowed(media, "features"), allowed(media, "publish"))
+    return frozenset(media.filter(both)["media_id"].to_pylist())
+
+
+def _notes(media: Sequence[Row], shown: Collection[str]) -> tuple[str, ...]:
+    """Plain statements for the top of the page: that what is shown is synthetic, and what is not shown."""
     folders = itertools.islice({Path(row["uri"]).parent: None for row in media}, _MAX_FOLDERS)
-    return (NOTE,) if any(is_synthetic(folder) for folder in folders) else ()
+    notes = [NOTE] if any(is_synthetic(folder) for folder in folders) else []
+    left_out = len(media) - len(shown)
+    if left_out:
+        notes.append(f"Consent: of {left_out} of {len(media)} media no pictures and scores are shown.")
+    return tuple(notes)
 
 
 def _count(store: Store, name: str) -> TableCount:
@@ -170,14 +185,15 @@ def _row(name: str, metrics: Metrics, num_rows: int) -> MetricsRow:
     return MetricsRow(name, accuracy, precision, recall, f1, num_rows)
 
 
-def _scores(store: Store, names: dict[str, str]) -> tuple[tuple[ScoredSegment, ...], int]:
-    """A bounded sample of the newest version of each model, and how many segments there are."""
+def _scores(store: Store, names: dict[str, str], shown: Collection[str]) -> tuple[tuple[ScoredSegment, ...], int]:
+    """A bounded sample of the newest version of each model, and how many segments of media that are shown there are."""
     sample: list[ScoredSegment] = []
     total = 0
     for model in sorted({ref.name for ref in list_models(store)}):
         ref = find_model(store, model)
         for batch_id in sorted(store.batches(ref.table)):
             rows = read_table(store, ref.table, batch_ids=[batch_id]).to_pylist()
+            rows = [row for row in rows if row["media_id"] in shown]
             total += len(rows)
             sample += [_segment(row, names) for row in rows[: _MAX_SCORES - len(sample)]]
     return tuple(sorted(sample, key=lambda score: (score.name, score.start_us))), total
