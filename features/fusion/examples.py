@@ -43,8 +43,8 @@ class Inputs:
     def take(self, rows: NDArray[np.int64]) -> Inputs:
         """The segments at these places."""
         return Inputs(
-            {name: values[rows] for name, values in self.values.items()},
-            {name: mask[rows] for name, mask in self.present.items()},
+            {name: values.take(rows, axis=0) for name, values in self.values.items()},
+            {name: mask.take(rows) for name, mask in self.present.items()},
             self.widths,
             {name: lengths[rows] for name, lengths in self.lengths.items()},
         )
@@ -158,7 +158,7 @@ class Examples:
     @property
     def place(self) -> Place:
         """Where each stands."""
-        return place_of(self.media_id, self.start_us)
+        return place_of(self.media_id, self.start_us, self.end_us)
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
         """The examples at these places."""
@@ -183,7 +183,9 @@ class Examples:
         return self.take(self.rows_of(split))
 
 
-def place_of(media_ids: list[str], start_us: NDArray[np.int64]) -> Place:
-    """Number the media of segments in the order in which they come."""
+def place_of(media_ids: list[str], start_us: NDArray[np.int64], end_us: NDArray[np.int64]) -> Place:
+    """Number the media of segments in the order in which they come, and the segments by start, then end."""
     numbers = {media_id: number for number, media_id in enumerate(dict.fromkeys(media_ids))}
-    return Place(np.array([numbers[media_id] for media_id in media_ids], np.int64), np.asarray(start_us, np.int64))
+    order = np.empty(len(media_ids), np.int64)
+    order[np.lexsort((end_us, start_us))] = np.arange(len(media_ids))
+    return Place(np.array([numbers[media_id] for media_id in media_ids], np.int64), order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
@@ -191,9 +191,9 @@ def architecture_of(
     encoders = {name: recipe.encoders.get(name, EncoderConfig()) for name in shapes}
     fusion = recipe.fusion
     if fusion.weights:
-        fusion = FusionConfig(fusion.kind, weights={name: fusion.weights[name] for name in shapes})
+        fusion = replace(fusion, weights={name: fusion.weights[name] for name in shapes})
     if len(shapes) == 1:
-        fusion = FusionConfig("concat", dropout=fusion.dropout)
+        fusion = replace(fusion, kind="concat", weights={}, contrastive=0.0)
     asked = tuple(TaskShape(name, targets.kind, len(targets.classes)) for name, targets in tasks.items())
     return Architecture({name: tuple(shape) for name, shape in shapes.items()}, encoders, fusion, asked, recipe.context)
 

@@ -110,9 +110,14 @@ def _check_encoders(recipe: Recipe, place: Place) -> None:
 def _check_kind(features: tuple[RecipeFeature, ...], encoder: EncoderConfig, place: Place) -> None:
     """Refuse an encoder that cannot read what it would get."""
     first = features[0]
+    if encoder.kind == "cnn" and encoder.kernel % 2 == 0:
+        place.inside("kernel").refuse(f"is {encoder.kernel}; a cnn takes an odd one, which has a middle")
     if first.name in RAW_INPUTS:
         if encoder.kind != "cnn":
             place.inside("kind").refuse(f"is {encoder.kind!r}; the raw input {first.name} takes cnn")
+        most = min(RAW_INPUTS[first.name][:2]).bit_length() - 1
+        if encoder.layers > most:
+            place.inside("layers").refuse(f"is {encoder.layers}; {first.name} is halved to nothing after {most}")
     elif encoder.kind not in ("linear", "mlp") and first.pool != "sequence" and not encoder.embedding:
         problem = f"is {encoder.kind!r}, which reads a sequence, and {first.name} is pooled by {first.pool!r}"
         place.inside("kind").refuse(f"{problem}; give the feature pool = 'sequence', or take mlp or linear")
@@ -122,7 +127,7 @@ def _check_fusion(recipe: Recipe, place: Place) -> None:
     fusion, here = recipe.fusion, place.inside("fusion")
     sizes = {name: recipe.encoders[name].size if name in recipe.encoders else 32 for name in recipe.modalities}
     _check_weights(recipe, here)
-    aligned = fusion.kind in ("weighted", "attention", "gated", "cross_modal") or fusion.contrastive > 0
+    aligned = fusion.kind in ("weighted", "attention", "cross_modal") or fusion.contrastive > 0
     if aligned and len(set(sizes.values())) > 1:
         here.inside("kind").refuse(f"is {fusion.kind!r}, which needs encoders of one size; they have {sizes}")
     one = next(iter(sizes.values()))
@@ -132,7 +137,13 @@ def _check_fusion(recipe: Recipe, place: Place) -> None:
     if fusion.kind == "tensor" and numbers > _TENSOR_LARGEST:
         problem = f"is 'tensor' over encoders of sizes {sizes}: {numbers:,} numbers an example"
         here.inside("kind").refuse(f"{problem} (at most {_TENSOR_LARGEST:,}); make them smaller, or take low_rank")
+    _check_context(recipe, place)
+
+
+def _check_context(recipe: Recipe, place: Place) -> None:
     context = recipe.context
+    if context.kind != "none" and recipe.fusion.kind == "late":
+        place.inside("context.kind").refuse(f"is {context.kind!r}; late fusion has no fused vector to look along")
     if context.kind == "transformer" and context.size % context.heads:
         place.inside("context.heads").refuse(f"is {context.heads}; it must divide size, which is {context.size}")
     if context.kind == "bilstm" and context.size % 2:

@@ -81,7 +81,7 @@ def score_segments(
     if beside:
         rows = np.flatnonzero([media_id not in beside for media_id in ids])
         inputs, segments, ids = inputs.take(rows), segments.take(pa.array(rows)), [ids[row] for row in rows]
-    place = place_of(ids, segments["start_us"].to_numpy())
+    place = place_of(ids, segments["start_us"].to_numpy(), segments["end_us"].to_numpy())
     outputs = predict_outputs(model.models, inputs, place, model.priors, model.temperatures)
     drops = _drops(model, inputs, place, outputs)
     tasks = model.models[0].architecture.tasks

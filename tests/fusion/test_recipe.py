@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +80,51 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_recipes_do_not_import_torch() -> None:
     code = "import sys, features.fusion.recipe; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+_BASE = json.loads(recipe_to_json(load_recipe("sentiment")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tasks": [{"name": "a"}, {"name": "a"}]}, r"tasks names \['a', 'a'\]; give at least one task, each once"),
+        ({"task": {"name": "a", "kind": "binary", "classes": ["x", "y", "z"]}}, r"task.classes is \['x', 'y', 'z'\]"),
+        ({"task": {"name": "a", "kind": "regression", "classes": ["x", "y"]}}, r"a regression has none"),
+        ({"task": {"name": "a", "kind": "ordinal"}}, r"kind is 'ordinal'; .*it must be one of class"),
+        ({"fusion": {"kind": "tensr"}}, r"fusion.kind is 'tensr'; did you mean 'tensor'\?"),
+        ({"fusion": {"kind": "late"}, "context": {"kind": "bilstm"}}, r"context.kind is 'bilstm'; late fusion has no"),
+        ({"fusion": {"kind": "weighted", "weights": {"video": 1.0}}}, r"fusion.weights lacks \['audio', 'text'\]"),
+        ({"fusion": {"kind": "weighted", "weights": {"vido": 1.0}}}, r"names 'vido'; did you mean 'video'\?"),
+        ({"encoders": {"video": {"size": 8}}, "fusion": {"kind": "attention"}}, r"needs encoders of one size"),
+        ({"encoders": {"video": {"size": 200}, "audio": {"size": 200}}, "fusion": {"kind": "tensor"}}, r"low_rank"),
+        ({"encoders": {"video": {"kind": "lstm"}}}, r"encoders.video.kind is 'lstm', which reads a sequence, and"),
+        ({"encoders": {"video": {"size": 9, "kind": "transformer"}}}, r"heads is 4; it must divide size, which is 9"),
+        ({"context": {"kind": "bilstm", "size": 9}}, r"context.size is 9; it must be even"),
+        ({"normalisation": {"per": "speaker"}}, r"normalisation.per is 'speaker'; it must be one of train, subject"),
+        ({"training": {"optimizer": "adam"}}, r"unknown key 'optimizer' in section \[training\]; did you mean 'opti"),
+        ({"augmentation": {"flip": 2.0}}, r"augmentation.flip is 2.0; it must be at least 0 and at most 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(change: dict[str, Any], message: str) -> None:
+    kept = {key: value for key, value in _BASE.items() if key != "tasks" or "task" not in change}
+    kept = {key: value for key, value in kept.items() if key != "encoders" or "fusion" not in change}
+    data = {**kept, **change}
+    with pytest.raises(ConfigError, match=message):
+        recipe_from_json(json.dumps(data))
+
+
+def test_one_feature_of_a_sequence_stands_alone_and_pools_are_known() -> None:
+    features = [{"name": "mfcc@1", "modality": "audio", "pool": "sequence"}, {"name": "mel@1", "modality": "audio"}]
+    with pytest.raises(ConfigError, match=r"join 'mfcc@1' of modality 'audio' with \['mel@1'\]; a sequence or raw"):
+        recipe_from_json(json.dumps({**_BASE, "features": features, "encoders": {}}))
+    features = [{"name": "mfcc@1", "modality": "audio", "pool": "mean+sdt"}]
+    with pytest.raises(ConfigError, match=r"of 'mfcc@1' has pool 'mean\+sdt'; did you mean 'std'\?"):
+        recipe_from_json(json.dumps({**_BASE, "features": features, "encoders": {}}))
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_packaged_recipes_hold_and_say_what_they_are(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe_from_json(recipe_to_json(recipe)) == recipe
