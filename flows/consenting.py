@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from features.privacy.consent_policy import ConsentPolicy
     from features.privacy.consent_review import Judged, Review
     from features.store import Store
-    from pipelines.options import ExtractConfig
+    from pipelines.options import DecodeConfig, ExtractConfig
 
 _SHOWN = 3
 
@@ -46,7 +46,7 @@ def told(store: Store, policy: ConsentPolicy, path: Path, review: Review) -> str
         )
     bare = [change for change in review.changes if change.lifted and not change.is_decoded]
     if bare:
-        parts.append(f"allowed now, but came in without content: {_some(bare)}")
+        parts.append(f"allowed now, to be decoded by ingest or nightly: {_some(bare)}")
     return "; ".join([*parts, *oddities(policy, review)])
 
 
@@ -64,6 +64,19 @@ def oddities(policy: ConsentPolicy, review: Review) -> list[str]:
 def forget(store: Store) -> str:
     """The command that erases."""
     return f"triptych --store {shlex.quote(store.root)} forget"
+
+
+def late_planner(config: DecodeConfig, store: Store, run_id: str) -> Callable[[], Iterator[Wave]]:
+    """What plans the waves of media that were refused as they came in, and are allowed now: they are to be decoded."""
+    from pipelines.late import owed_media
+
+    def plan() -> Iterator[Wave]:
+        owed = owed_media(store)
+        for wave in waves(sorted(owed), config.wave_size):
+            media_ids = tuple(sorted(media_id for batch_id in wave for media_id in owed[batch_id]))
+            yield Wave(store.root, "late", wave, run_id, media_ids=media_ids)
+
+    return plan
 
 
 def extract_planner(

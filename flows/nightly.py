@@ -18,7 +18,7 @@ from features.store import Store
 from features.store.labels import load_labels
 from features.store.models import find_model, list_models
 from flows import stages
-from flows.consenting import apply_file, extract_planner
+from flows.consenting import apply_file, extract_planner, late_planner
 from flows.console import progress
 from flows.forms import with_parameters_of
 from flows.metering import Meter
@@ -161,6 +161,7 @@ def run_nightly(
     run.waves(store, "ingest", partial(stages.plan_unfinished, config, store, run.run_id))
     if find_policy(store.path, config.consent) is not None:
         run.step("consent", lambda: apply_file(store, config.consent, run.run_id))
+        run.waves(store, "late", late_planner(config, store, run.run_id))
     run.waves(store, "extract", extract_planner(config, store, levels, run.run_id))
     if config.labels:
         run.step("label", lambda: label_task(store, recipe.labels, config.labels, run.run_id))

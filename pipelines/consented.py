@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.privacy.consent import allowed, purposes_of
+from features.privacy.consent import REFUSED, allowed, purposes_of
 from features.privacy.consent_changes import write_changes
 from features.privacy.consent_review import judge, review
 from features.schema import BATCH_ID
@@ -58,13 +58,23 @@ def wrongly_skipped(store: Store, spec: FeatureSpec) -> dict[str, frozenset[str]
     skipped = coverage.filter(pc.equal(coverage["status"], "skipped"))
     if not skipped.num_rows:
         return {}
-    columns = ["media_id", "consent", "container"]
+    columns = ["media_id", "consent", "duration_us"]
     media = read_table(store, "media", batch_ids=set(skipped[BATCH_ID].to_pylist()), columns=columns)
-    media = media.filter(pc.is_valid(media["container"]))
+    media = media.filter(pc.is_valid(media["duration_us"]))
     for purpose in purposes_of(spec):
         media = media.filter(allowed(media, purpose))
-    owed = skipped.filter(pc.is_in(skipped["media_id"], media["media_id"].combine_chunks()))
+    return _by_batch(skipped.filter(pc.is_in(skipped["media_id"], media["media_id"].combine_chunks())))
+
+
+def bare_media(store: Store) -> dict[str, frozenset[str]]:
+    """Media by batch without content, which were refused for all purposes as they came in, and are not refused now."""
+    media = read_table(store, "media", columns=["media_id", "consent", "duration_us"])
+    media = media.filter(pc.and_(pc.is_null(media["duration_us"]), pc.not_equal(media["consent"], REFUSED)))
+    return _by_batch(media)
+
+
+def _by_batch(rows: pa.Table) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for row in owed.to_pylist():
+    for row in rows.select([BATCH_ID, "media_id"]).to_pylist():
         found.setdefault(row[BATCH_ID], set()).add(row["media_id"])
     return {batch_id: frozenset(media_ids) for batch_id, media_ids in found.items()}

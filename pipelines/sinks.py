@@ -7,7 +7,7 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
 
@@ -91,8 +91,8 @@ class CommitWave(beam.PTransform):  # type: ignore[misc]
 
     def __init__(
         self,
-        commit: Callable[[Sequence[FileRecord]], Iterable[Commit]],
-        join: Callable[[Iterable[object]], Sequence[FileRecord]] = file_records,
+        commit: Callable[[Sequence[Any]], Iterable[Commit]],
+        join: Callable[[Iterable[object]], Sequence[Any]] = file_records,
     ) -> None:
         super().__init__()
         self._commit = commit
@@ -114,8 +114,8 @@ def _under_one_key(file: object) -> tuple[str, object]:
 
 def _commit_group(
     group: tuple[str, Iterable[object]],
-    commit: Callable[[Sequence[FileRecord]], Iterable[Commit]],
-    join: Callable[[Iterable[object]], Sequence[FileRecord]],
+    commit: Callable[[Sequence[Any]], Iterable[Commit]],
+    join: Callable[[Iterable[object]], Sequence[Any]],
 ) -> list[Commit]:
     return list(commit(join(group[1])))
 

@@ -11,7 +11,7 @@ from features.store.lineage import Lineage, code_version
 if TYPE_CHECKING:
     from features.store import Store
 
-Stage = Literal["ingest", "extract", "score", "repair"]
+Stage = Literal["ingest", "extract", "score", "repair", "late"]
 
 HEARTBEAT = "TRIPTYCH_HEARTBEAT"
 """Environment variable: the file that a wave's workers touch as they get on."""

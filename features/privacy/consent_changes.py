@@ -7,6 +7,8 @@ only the consent changes.
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,7 +22,7 @@ from features.store.plan import waves
 from features.store.read import read_committed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from deltalake import DeltaTable
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from features.store.files import FileRecord
     from features.store.store import Store
 
-    Texts = Mapping[str, Mapping[str, str]]
+    Change = Callable[[pa.Table], pa.Table]
 
 STAGE = "consent"
 """Stage of the commits."""
@@ -54,34 +56,45 @@ def write_changes(store: Store, policy: ConsentPolicy, changes: Sequence[Judged]
     for change in changes:
         texts.setdefault(change.batch_id, {})[change.media_id] = change.after
     for batch_ids in waves(sorted(texts), _BATCHES_A_COMMIT):
-        stage = f"{STAGE}:{uuid.uuid4().hex[:8]}"  # a second write is not the first again
-        lineage = Lineage(run_id, stage, code_version(), fingerprint=policy.fingerprint)
-        _commit(store, {batch_id: texts[batch_id] for batch_id in batch_ids}, lineage)
+        lineage = Lineage(run_id, STAGE, code_version(), fingerprint=policy.fingerprint)
+        rewrite_media(store, {batch_id: partial(_with_consent, texts[batch_id]) for batch_id in batch_ids}, lineage)
 
 
-def _commit(store: Store, texts: Texts, lineage: Lineage) -> None:
+def rewrite_media(store: Store, changes: Mapping[str, Change], lineage: Lineage) -> None:
+    """Replace the rows of batches of `media` by changed ones, in one commit.
+
+    Args:
+        store: The store.
+        changes: By batch: makes its rows of those that are there now; called again where a rival was faster.
+        lineage: What changes them.
+
+    Raises:
+        StoreError: The table cannot be read or written.
+    """
+    once = replace(lineage, stage=f"{lineage.stage}:{uuid.uuid4().hex[:8]}")  # a second write is not the first again
+
     def settle(handle: DeltaTable, files: Sequence[FileRecord]) -> Settled:
         del files  # rivals may have written in between: what counts is what is there now
-        return _settled(store, handle, texts, lineage)
+        return _settled(store, handle, changes, once)
 
-    first = _settled(store, store.load(_TABLE), texts, lineage)
-    commit_files(store, _TABLE, first.files, stage=lineage.stage, metadata=lineage.metadata(), settle=settle)
+    first = _settled(store, store.load(_TABLE), changes, once)
+    commit_files(store, _TABLE, first.files, stage=once.stage, metadata=once.metadata(), settle=settle)
 
 
-def _settled(store: Store, handle: DeltaTable, texts: Texts, lineage: Lineage) -> Settled:
+def _settled(store: Store, handle: DeltaTable, changes: Mapping[str, Change], lineage: Lineage) -> Settled:
     """The batches' files as the handle lists them, and those that replace them."""
-    live = live_files(handle, texts)
-    rows = read_committed(store, _TABLE, batch_ids=texts, versions={_TABLE: handle.version()})
+    live = live_files(handle, changes)
+    rows = read_committed(store, _TABLE, batch_ids=changes, versions={_TABLE: handle.version()})
     files = []
     for batch_id in sorted({batch_id for _, batch_id in live}):
         own = rows.filter(pc.equal(rows[BATCH_ID], batch_id)).drop_columns([BATCH_ID])
         paths = [path for path, batch in live if batch == batch_id]
         made = carried(store.table_path(_TABLE), paths, lineage)
-        files.append(write_file(store, _TABLE, batch_id, _with_consent(own, texts[batch_id]), lineage=made))
+        files.append(write_file(store, _TABLE, batch_id, changes[batch_id](own), lineage=made))
     return Settled(files, live)
 
 
-def _with_consent(rows: pa.Table, texts: Mapping[str, str]) -> pa.Table:
+def _with_consent(texts: Mapping[str, str], rows: pa.Table) -> pa.Table:
     told = zip(rows["media_id"].to_pylist(), rows["consent"].to_pylist(), strict=True)
     place = rows.schema.get_field_index("consent")
     return rows.set_column(place, rows.schema.field(place), pa.array([texts.get(*pair) for pair in told], pa.string()))

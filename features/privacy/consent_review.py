@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-_COLUMNS = ("media_id", "name", "uri", "container", "consent", "subject_ids")
+_COLUMNS = ("media_id", "name", "uri", "duration_us", "consent", "subject_ids")
 _ROWS_A_LOOK = 1 << 14
 
 
@@ -129,7 +129,7 @@ def _judged(row: Row, policy: ConsentPolicy, stated: Mapping[tuple[str, str], st
         row["name"],
         row[BATCH_ID],
         row["consent"] or UNSTATED,
-        row["container"] is not None,
+        row["duration_us"] is not None,
         verdicts,
         verdicts.rules,
         subjects,

@@ -85,7 +85,7 @@ def _advice(store: Store, changes: tuple[Judged, ...]) -> Iterator[str]:
     if any(change.withdrawn and change.is_decoded for change in changes):
         yield f"what is withdrawn is not read any more, but its content stays until it is erased: {forget(store)}"
     if any(change.lifted and not change.is_decoded for change in changes):
-        yield "media that were refused for all purposes as they came in have no content: only their consent changes"
+        yield "media that were refused for all purposes as they came in are decoded by the next ingest or nightly"
 
 
 def _of_media(call: Call, store: Store, policy: ConsentPolicy) -> int:

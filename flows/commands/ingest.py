@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from features.privacy.consent_policy import find_policy
 from flows import stages
 from flows.commands.jobs import finish, run_waves
-from flows.consenting import apply_file
+from flows.consenting import apply_file, late_planner
 from flows.console import say
 
 if TYPE_CHECKING:
@@ -27,4 +27,5 @@ def run(call: Call) -> int:
     consent = apply_file(store, call.config.consent, run_id)
     if consent:
         say(f"consent: {consent}")
+        summary = summary.plus(run_waves(call, store, "late", late_planner(call.config, store, run_id), run_id))
     return finish(call, store, run_id, summary, started)

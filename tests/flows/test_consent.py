@@ -140,6 +140,24 @@ def test_a_night_of_consent(tmp_path: Path, triptych: Triptych) -> None:
     assert len(rows_of(store, "first.mp4")) == len(kept)
 
 
+def test_what_was_refused_wholly_is_decoded_once_it_is_granted(tmp_path: Path, triptych: Triptych) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    make_clip(folder / "first.mp4", grey=50, hertz=300)
+    store = Store.create(tmp_path / "store")
+    write(store, '[default]\nrefuse = ["all"]')
+    options = ("--runner", "in-process")
+    assert triptych("--store", store.root, "ingest", folder, *options).status == 0
+    assert triptych("--store", store.root, "extract", "mfcc", *options).status == 0
+    assert read_table(store, "frames").num_rows == 0
+    write(store, "")
+    told = triptych("--store", store.root, "ingest", folder, *options)
+    assert "allowed now, to be decoded by ingest or nightly: 1 media (first.mp4)" in told.err
+    assert read_table(store, "frames").num_rows == 2
+    assert triptych("--store", store.root, "extract", "mfcc", *options).status == 0
+    assert statuses(store, "mfcc@1") == {"first.mp4": "ok"}
+
+
 def rows_of(store: Store, name: str) -> list[list[float]]:
     (media_id,) = [row["media_id"] for row in read_table(store, "media").to_pylist() if row["name"] == name]
     rows = read_table(store, "features/mfcc@1").to_pylist()

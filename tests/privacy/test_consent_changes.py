@@ -27,11 +27,11 @@ def held(tmp_path: Path) -> Store:
     store = Store.create(tmp_path / "store")
     for batch_id, names in NAMES.items():
         sources = [{"uri": f"/v/{name}.mp4", "consent": "unstated"} for name in names]
-        rows = [media(name, uri=f"/v/{name}.mp4", container="mp4", subject_ids=[f"s-{name}"]) for name in names]
+        rows = [media(name, uri=f"/v/{name}.mp4", subject_ids=[f"s-{name}"]) for name in names]
         results = [result(name, f"/v/{name}.mp4") for name in names]
         if batch_id == "b2":
             sources[0]["consent"] = "refused"
-            rows[0] |= {"consent": "refused", "container": None}
+            rows[0] |= {"consent": "refused", "duration_us": None}
             sources.append({"uri": "/private/copy.mp4", "consent": "unstated"})
             results.append(result("two", "/private/copy.mp4", "duplicate"))
         put(store, "sources", batch_id, sources)
