@@ -47,6 +47,21 @@ COMMANDS: dict[str, Command] = {
         None,
         (_arg("set", help="name of the label set"), _arg("file", help="CSV, Parquet or JSON Lines")),
     ),
+    "import-features": Command(
+        "import_features",
+        "take precomputed vectors into the feature store: CSV, Parquet, or a NumPy array with an index",
+        "triptych import-features action_units.csv --modality video --name action_units",
+        None,
+        (
+            _arg("file", help="CSV or Parquet with media or uri, maybe a span or order, and numbers; or .npy"),
+            _arg("--modality", required=True, help="video, audio, text, face or voice"),
+            _arg("--name", required=True, help="of the feature: a to z, digits and _"),
+            _arg("--version", type=int, default=1, metavar="N", help="of the feature (default 1)"),
+            _arg("--columns", default="*", metavar="GLOB", help="columns that are the vector's numbers (default: all)"),
+            _arg("--index", default="", metavar="FILE", help="for .npy: a CSV file with media and span of each vector"),
+            _arg("--new-media", action="store_true", help="add media that the store does not have, without content"),
+        ),
+    ),
     "train": Command(
         "train",
         "train a recipe, compare it with each single modality, register the model; a run that was killed goes on",

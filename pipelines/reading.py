@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from features.fusion.segments import check_shots
 from features.schema import BATCH_ID
+from features.store.imports import IMPORT
 from features.store.models import model_folder
 from features.store.read import read_committed, read_table
 from features.tokenizer.folder import maker_in
@@ -67,7 +68,8 @@ def maker_of(store: Store, key: str) -> str:
 def makers_of(store: Store) -> tuple[str, ...]:
     """What makes the extractors whose output a store has."""
     keys = (table.partition("/")[2] for table in store.tables() if table.startswith("coverage/"))
-    return tuple(maker_of(store, key) for key in keys)
+    makers = (maker_of(store, key) for key in keys)
+    return tuple(maker for maker in makers if maker != IMPORT)  # no extractor makes them
 
 
 def inputs_of(spec: FeatureSpec, recognisers: Sequence[FeatureSpec]) -> tuple[str, ...]:

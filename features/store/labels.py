@@ -12,6 +12,7 @@ from features.identity import seconds_to_us
 from features.store.files import checksum_of
 from features.store.lineage import Lineage, code_version
 from features.store.read import read_table
+from features.store.subjects import state_subjects, subjects_of
 from features.store.tombstones import read_tombstones
 from features.store.upsert import upsert
 
@@ -33,6 +34,7 @@ _COLUMNS = frozenset(
         "weight",
         "annotator",
         "split",
+        "subject",
         "start_us",
         "end_us",
         "start_seconds",
@@ -58,7 +60,8 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
         label_set: Name of the set; also the task where the file states none.
         path: CSV, Parquet or JSON Lines with `uri` (absolute, or relative to the file) or `media` (media_id or
             file name), `class` or `number`, and optionally `task`, a span (`start_seconds`, `end_seconds` or
-            `start_us`, `end_us`; else the whole media), `weight`, `annotator`, `split` (train, dev, test).
+            `start_us`, `end_us`; else the whole media), `weight`, `annotator`, `split` (train, dev, test),
+            `subject` (who is in the media, `;` between several: kept in `media.subject_ids`).
         run_id: For lineage.
 
     Returns:
@@ -68,25 +71,30 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
         ConfigError: The file is unreadable, lacks a column, or labels unknown media; the store stays as it was.
     """
     given = read_label_file(path)
-    finder = _MediaFinder(store, path)
+    finder = MediaFinder(store, path)
     rows, splits, skipped = [], [], []
+    subjects: dict[str, tuple[str, ...]] = {}
     for number, row in enumerate(given, start=1):
         media = finder.find(row, number)
         if isinstance(media, str):
             skipped.append(media)
             continue
         rows.append(_label(row, media, label_set, path, number))
+        subjects[media["media_id"]] = subjects_of(row.get("subject")) or subjects.get(media["media_id"], ())
         if row.get("split"):
             splits.append(_split(row, media, path, number))
     finder.refuse_unknown()
     lineage = Lineage(run_id, "label", code_version(), fingerprint=checksum_of(path))
     changed = upsert(store, f"labels/{label_set}", rows, key=_KEY, lineage=lineage).num_changed if rows else 0
+    people = {media_id: who for media_id, who in subjects.items() if who}
+    if people:
+        state_subjects(store, people, lineage)
     if splits:
         upsert(store, f"splits/{label_set}", splits, key=("media_id",), lineage=lineage)
     return LoadedLabels(len(rows), changed, tuple(skipped))
 
 
-class _MediaFinder:
+class MediaFinder:
     """Finds the media that a row names, and collects the names that nobody knows."""
 
     def __init__(self, store: Store, path: Path) -> None:
@@ -139,7 +147,7 @@ class _MediaFinder:
             shown = ", ".join(repr(name) for name in self._unknown[:_SHOWN])
             more = f" and {len(self._unknown) - _SHOWN} more" if len(self._unknown) > _SHOWN else ""
             message = (
-                f"{str(self._path)!r} labels media that the store does not know: {shown}{more}; "
+                f"{str(self._path)!r} names media that the store does not know: {shown}{more}; "
                 "ingest them first, or take the rows out"
             )
             raise ConfigError(message)
@@ -187,7 +195,7 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _label(row: Row, media: Row, label_set: str, path: Path, number: int) -> Row:
-    start_us, end_us = _span(row, media, path, number)
+    start_us, end_us = span_of(row, media, path, number)
     value, weight = _float(row, "number", path, number), _float(row, "weight", path, number)
     if row.get("class") in (None, "") and value is None:
         message = f"row {number} of {str(path)!r} has neither a class nor a number; fill one, or take the row out"
@@ -204,7 +212,12 @@ def _label(row: Row, media: Row, label_set: str, path: Path, number: int) -> Row
     }
 
 
-def _span(row: Row, media: Row, path: Path, number: int) -> tuple[int, int]:
+def span_of(row: Row, media: Row, path: Path, number: int) -> tuple[int, int]:
+    """Start and end that a row of a file states of its media, the whole where it states none.
+
+    Raises:
+        ConfigError: They are no numbers, or pass the media's end.
+    """
     duration_us = media["duration_us"]
     start_us, end_us = _time_us(row, "start", path, number), _time_us(row, "end", path, number)
     start_us = 0 if start_us is None else start_us

@@ -105,7 +105,7 @@ def test_formats_agree(archive: Store, videos: Path, suffix: str) -> None:
 
 def test_unknown_media_are_named_and_nothing_is_written(archive: Store, videos: Path) -> None:
     before = archive.tables()
-    with pytest.raises(ConfigError, match=r"labels media that the store does not know: 'z\.mp4', 'y\.mp4'; ingest"):
+    with pytest.raises(ConfigError, match=r"names media that the store does not know: 'z\.mp4', 'y\.mp4'; ingest"):
         load(archive, videos, "uri,class\na.mp4,good\nz.mp4,bad\ny.mp4,bad\n")
     many = "".join(f"{index}.mp4,bad\n" for index in range(8))
     with pytest.raises(ConfigError, match=r"'4\.mp4' and 3 more"):
