@@ -133,9 +133,9 @@ def main(folder: Path) -> None:
             assert train_in_child(path, kill_when(epoch, moment)) == signal.SIGKILL
     save_state(folder / "resumed.safetensors", Training().run(path))
     path, moments, kills = folder / "at-any-moment.safetensors", random.Random(0), 0
-    while status := train_in_child(path, lambda *_: time.sleep(0.002), moments.uniform(0.002, 0.02)):
+    while status := train_in_child(path, lambda *_: time.sleep(0.002), moments.uniform(0.002, 0.02) * 1.2**kills):
         assert status == signal.SIGKILL
-        kills += 1
+        kills += 1  # each child has longer, so that it ends on a busy machine too
     assert kills
     save_state(folder / "at-any-moment-resumed.safetensors", Training().run(path))
 
