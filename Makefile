@@ -50,6 +50,7 @@ bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_ravdess
 	$(BIN)/python -m tests.benchmarks.quality_meld
 	$(BIN)/python -m tests.benchmarks.quality_asr
+	$(BIN)/python -m tests.benchmarks.quality_fusion
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos

@@ -28,6 +28,9 @@ RESAMPLES = 2000
 CALIBRATION_SHARE = 0.3
 """Share of the dev split's groups that the temperature is fitted on, and early stopping does not see."""
 
+FEWEST_GROUPS = 5
+"""Dev groups without which no temperature is fitted: those of one or two would speak for themselves."""
+
 _CALIBRATION = "calibration"
 
 
@@ -68,6 +71,8 @@ def hold_out(recipe: Recipe, examples: Examples) -> tuple[Examples, HeldOut]:
 
 def calibrated(trained: Trained, examples: Examples, rows: NDArray[np.int64]) -> Trained:
     """The model with a temperature for each task of classes or labels, fitted on these rows."""
+    if len({examples.groups[row] for row in rows}) < FEWEST_GROUPS:
+        return trained
     outputs = _outputs(trained, examples, rows)
     temperatures = {}
     for name, targets in examples.tasks.items():

@@ -126,9 +126,13 @@ def _lists(path: Path, column: pa.ChunkedArray) -> NDArray[np.float32]:
 def _numbers(path: Path, table: pa.Table, names: list[str]) -> NDArray[np.float32]:
     import pyarrow.types as types
 
-    texts = [name for name in names if not (types.is_integer(table[name].type) or types.is_floating(table[name].type))]
+    kinds = {name: table[name].type for name in names}
+    numbers = (types.is_integer, types.is_floating, types.is_null)  # a column without any value holds no text either
+    texts = [name for name, kind in kinds.items() if not any(is_one(kind) for is_one in numbers)]
     if texts:
         shown = ", ".join(f"{name} ({table[name][0].as_py()!r})" for name in texts[:5])
         message = f"{str(path)!r} has columns that are no numbers: {shown}; leave them out with --columns 'GLOB'"
         raise ConfigError(message)
-    return np.column_stack([table[name].to_numpy(zero_copy_only=False) for name in names]).astype(np.float32)
+    return np.column_stack([table[name].cast("float64").to_numpy(zero_copy_only=False) for name in names]).astype(
+        np.float32
+    )

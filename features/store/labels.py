@@ -52,8 +52,24 @@ class LoadedLabels(NamedTuple):
     skipped: tuple[str, ...]
 
 
+def identity_of(row: Row) -> tuple[object, ...]:
+    """What tells a label from another: media, span, task, annotator; its class too where it says that one holds or not.
+
+    A row with a class and a number (1 holds, 0 does not) is one of several of a segment, as tasks of many labels have.
+    """
+    own = row["class"] if row["class"] is not None and row["number"] is not None else None
+    return (*(row[name] for name in _KEY), own)
+
+
+class Said(NamedTuple):
+    """Where a label stands in its file, and the name of the media that it used."""
+
+    number: int
+    name: str
+
+
 def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> LoadedLabels:
-    """Load a label file; later rows replace earlier ones of the same media, span, task and annotator.
+    """Load a label file; later rows replace earlier ones of the same media, span, task and annotator (`identity_of`).
 
     Args:
         store: The store.
@@ -73,6 +89,7 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
     given = read_label_file(path)
     finder = MediaFinder(store, path)
     rows, splits, skipped = [], [], []
+    said: dict[tuple[object, ...], tuple[Said, Row]] = {}
     subjects: dict[str, tuple[str, ...]] = {}
     for number, row in enumerate(given, start=1):
         media = finder.find(row, number)
@@ -80,12 +97,13 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
             skipped.append(media)
             continue
         rows.append(_label(row, media, label_set, path, number))
+        _refuse_conflict(said, Said(number, str(row.get("media") or row.get("uri"))), rows[-1], path)
         subjects[media["media_id"]] = subjects_of(row.get("subject")) or subjects.get(media["media_id"], ())
         if row.get("split"):
             splits.append(_split(row, media, path, number))
     finder.refuse_unknown()
     lineage = Lineage(run_id, "label", code_version(), fingerprint=checksum_of(path))
-    changed = upsert(store, f"labels/{label_set}", rows, key=_KEY, lineage=lineage).num_changed if rows else 0
+    changed = upsert(store, f"labels/{label_set}", rows, key=identity_of, lineage=lineage).num_changed if rows else 0
     people = {media_id: who for media_id, who in subjects.items() if who}
     if people:
         state_subjects(store, people, lineage)
@@ -151,6 +169,26 @@ class MediaFinder:
                 "ingest them first, or take the rows out"
             )
             raise ConfigError(message)
+
+
+def _refuse_conflict(said: dict[tuple[object, ...], tuple[Said, Row]], here: Said, row: Row, path: Path) -> None:
+    """Refuse two labels of one media, under two names, that say something else; of one name the later counts.
+
+    Raises:
+        ConfigError: They do.
+    """
+    before = said.get(identity_of(row))
+    said[identity_of(row)] = here, row
+    if before is None or before[0].name == here.name:
+        return
+    what, other = ((one["class"], one["number"]) for one in (before[1], row))
+    if what != other:
+        stated = [value if value is not None else number for value, number in (what, other)]
+        message = (
+            f"rows {before[0].number} ({before[0].name!r}) and {here.number} ({here.name!r}) of {str(path)!r} name the "
+            f"same media, {row['media_id']}, and say {stated[0]!r} and {stated[1]!r}; take one out"
+        )
+        raise ConfigError(message)
 
 
 def read_label_file(path: Path) -> list[Row]:

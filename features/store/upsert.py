@@ -15,7 +15,7 @@ from features.store.read import read_committed
 from features.store.rows import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from deltalake import DeltaTable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from features.store.store import Store
 
     Row = dict[str, Any]
+    Identity = Callable[[Row], tuple[object, ...]]
 
 
 class Upserted(NamedTuple):
@@ -37,7 +38,7 @@ def upsert(
     table: str,
     rows: Sequence[Row],
     *,
-    key: Sequence[str],
+    key: Sequence[str] | Identity,
     lineage: Lineage,
 ) -> Upserted:
     """Put rows into their media's batches in one commit; a row with the same key is replaced.
@@ -46,7 +47,7 @@ def upsert(
         store: The store.
         table: Such as `labels/sentiment`.
         rows: With `media_id` of committed media.
-        key: Columns that tell one row from another.
+        key: Columns that tell one row from another, or what makes a row's identity.
         lineage: What writes them.
 
     Returns:
@@ -80,7 +81,11 @@ class _Merge(NamedTuple):
 
 
 def _merge(
-    store: Store, table: str, by_batch: Mapping[str, Sequence[Row]], key: Sequence[str], lineage: Lineage
+    store: Store,
+    table: str,
+    by_batch: Mapping[str, Sequence[Row]],
+    key: Sequence[str] | Identity,
+    lineage: Lineage,
 ) -> _Merge:
     live = live_files(store.load(table), by_batch.keys())
     before: dict[str, list[Row]] = {batch_id: [] for batch_id in by_batch}
@@ -99,6 +104,9 @@ def _merge(
     return _Merge(files, [(path, batch) for path, batch in live if batch in written], num_changed)
 
 
-def _merged(old: Sequence[Row], new: Sequence[Row], key: Sequence[str]) -> list[Row]:
-    by_key = {tuple(row.get(name) for name in key): row for row in (*old, *new)}
+def _merged(old: Sequence[Row], new: Sequence[Row], key: Sequence[str] | Identity) -> list[Row]:
+    def identity(row: Row) -> tuple[object, ...]:
+        return key(row) if callable(key) else tuple(row.get(name) for name in key)
+
+    by_key = {identity(row): row for row in (*old, *new)}
     return [by_key[value] for value in sorted(by_key, key=repr)]
