@@ -80,6 +80,7 @@ def train_recipe(
     num_processes: int = 1,
     on_progress: Callable[[str, int, int], None] | None = None,
     on_epoch: OnEpoch | None = None,
+    on_problem: Callable[[str], None] | None = None,
 ) -> TrainedModel:
     """Train a recipe, compare the fused model with each modality alone, and register it.
 
@@ -93,6 +94,7 @@ def train_recipe(
         num_processes: Processes that share each batch.
         on_progress: Called with the name of the model that starts, its number from 0, and how many there are.
         on_epoch: Told after each epoch.
+        on_problem: Told, in words, what went wrong and was got over.
 
     Raises:
         ConfigError: The recipe is wrong, or the store lacks a table that it names.
@@ -113,7 +115,7 @@ def train_recipe(
         if on_epoch:
             on_epoch(model, seed, epoch)
 
-    run = TrainingRun(kept, num_processes, tell)
+    run = TrainingRun(kept, num_processes, tell, on_problem=on_problem)
     trained, comparison = compare(recipe, examples, ablate=ablate, run=run, on_progress=on_progress)
     _store_splits(store, recipe, splits, run_id)
     ref = ModelRef(recipe.name, next_version(store, recipe.name))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from features.errors import ConfigError, ModelError
+from features.errors import ConfigError
 from features.fusion.alignment import pad_by_overlap, pool_by_overlap, width_of
 from features.fusion.configs import EncoderConfig
 from features.fusion.examples import Inputs
 from features.fusion.recipe import RAW_INPUTS
+from features.fusion.sharing import shared_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,15 +182,5 @@ class Gathered:
         return Inputs(values, present, piece.widths, lengths)
 
     def _mapped(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
-        """An array in a file that has no name any more: it goes with the last that looks at it."""
-        with tempfile.TemporaryFile(dir=self._folder) as file:
-            try:
-                import os
-
-                os.posix_fallocate(file.fileno(), 0, max(1, int(np.prod(shape)) * kind.itemsize))
-            except OSError as error:
-                where = str(self._folder or tempfile.gettempdir())
-                message = f"cannot lay {int(np.prod(shape)) * kind.itemsize:,} bytes of aligned features in {where!r}"
-                message += f" ({error.strerror}); free space, or set TMPDIR to a larger disk"
-                raise ModelError(message) from error
-            return np.memmap(file, kind, "r+", shape=shape)
+        """An array in a file without a name, which processes share, and which goes with the last that looks at it."""
+        return shared_array(shape, kind, self._folder)

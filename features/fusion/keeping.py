@@ -17,6 +17,7 @@ from features.fusion.state_tensors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from features.fusion.loop import Fit
@@ -30,12 +31,21 @@ class Keeper:
         name: Of the model.
         seed: Its seed.
         every_seconds: Least time between two checkpoints; the last epoch is always kept.
+        on_problem: Told why the newest checkpoint was not used.
     """
 
-    def __init__(self, folder: Path | None, name: str, seed: int, every_seconds: float) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        name: str,
+        seed: int,
+        every_seconds: float,
+        on_problem: Callable[[str], None] | None = None,
+    ) -> None:
         self._path = folder / f"{re.sub('[^a-z0-9_+]+', '-', name.lower())}-{seed}.safetensors" if folder else None
         self._identity = f"{name}, seed {seed}"
         self._every_seconds = every_seconds
+        self._on_problem = on_problem
         self._kept = float("-inf")
 
     def restore(self, fit: Fit) -> None:
@@ -49,7 +59,9 @@ class Keeper:
         found = load_training(self._path, self._identity) if self._path else None
         if found is None:
             return
-        state, _ = found
+        state, problem = found
+        if problem and self._on_problem:
+            self._on_problem(f"{problem}; went on from the checkpoint before it")
         fit.model.load_state_dict(part_of(state.model, "model"))
         fit.stepper.task_weights.load_state_dict(part_of(state.model, "tasks"))
         fit.stepper.num_steps = state.num_steps

@@ -103,7 +103,7 @@ def fit_member(plan: Plan, seed: int, name: str, run: TrainingRun) -> Member:
         ModelError: A checkpoint cannot be read or written, or a process ended.
     """
     if run.num_processes > 1:
-        quiet = run._replace(on_epoch=None)  # what is told is told here
+        quiet = run._replace(on_epoch=None, on_problem=None)  # what is told is told here
         found = run_processes(_fit_rank, run.num_processes, plan, seed, name, quiet)[0]
         member = _member_of(seed, found)
         if run.on_epoch is not None:
@@ -147,7 +147,7 @@ class Fit:
         self.best = Epoch(-1, math.inf, math.inf)
         self.state = _copy(self.model)
         self._run = run
-        self._keeper = Keeper(run.folder, name, seed, run.checkpoint_seconds)
+        self._keeper = Keeper(run.folder, name, seed, run.checkpoint_seconds, None if rank.rank else run.on_problem)
 
     @property
     def steps_per_epoch(self) -> int:

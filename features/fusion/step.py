@@ -95,11 +95,10 @@ class Stepper:
         factor = rate_at(self.num_steps, self._steps_per_epoch, self.recipe.training)
         set_rate(self.optimiser, self._rate * factor)
         self.optimiser.zero_grad()
-        result = 0.0
-        if len(batch.media):
-            loss = self._loss(batch, answers, part)
+        loss = self._loss(batch, answers, part) if len(batch.media) else self._of_nothing(part)
+        if loss.requires_grad:
             torch.autograd.backward(loss)
-            result = float(loss.detach())
+        result = float(loss.detach())
         if part is not None:
             sum_gradients([self.model, self.task_weights])
         clip(self.model.parameters(), self.recipe.training.clip_norm)
@@ -130,6 +129,13 @@ class Stepper:
         """Fixed weight of a task's loss, which the dev loss is weighted by too."""
         return self.task_weights.fixed[task]
 
+    def _of_nothing(self, part: Part | None) -> Tensor:
+        """The loss of an empty part: what no row has part in."""
+        nothing = torch.zeros((), device=next(self.model.parameters()).device)
+        whole = part.totals if part else {}
+        counted = {task: int(weight > 0) for task, weight in whole.items()}
+        return self.task_weights.combine(dict.fromkeys(counted, nothing), counted, part.share if part else 1.0)
+
     def _loss(self, batch: ModelInputs, answers: Mapping[str, Answers], part: Part | None) -> Tensor:
         batch = batch._replace(present=_hide(batch.present, self.recipe.training.modality_dropout))
         batch, mixing = self._mixed(self._augmented(batch))
@@ -149,7 +155,7 @@ class Stepper:
             aligned = contrastive_loss(encoded, batch.present, self.recipe.fusion.temperature)
             loss = loss + share * self.recipe.fusion.contrastive * aligned
         if self.model.is_late:
-            loss = loss + share * self._own_losses(encoded, batch, answers, mixing)
+            loss = loss + self._own_losses(encoded, batch, answers, mixing, whole)
         return loss
 
     def mixed_losses(
@@ -185,14 +191,19 @@ class Stepper:
         batch: ModelInputs,
         answers: Mapping[str, Answers],
         mixing: Mixing | None,
+        whole: Mapping[str, float],
     ) -> Tensor:
-        """Late fusion: what each modality says alone counts too, or the votes of one would starve the others."""
+        """Late fusion: what each modality says alone counts too, or the votes of one would starve the others.
+
+        Each counts by how often it is there: the sum over its rows, over the loss weight of the whole batch.
+        """
         own = self.model.own_logits(encoded)
         parts = []
         for modality, present in batch.present.items():
             held = {task: Answers(a.targets, a.weights * present) for task, a in answers.items()}
             found = self.mixed_losses({task: logits[modality] for task, logits in own.items()}, held, mixing)
-            parts += [loss * self.weight_of(task) for task, (loss, _) in found.items()]
+            for task, (loss, weight) in found.items():
+                parts.append(loss * (self.weight_of(task) * weight / max(whole[task], 1e-12)))
         return torch.stack(parts).sum()
 
     def _augmented(self, batch: ModelInputs) -> ModelInputs:

@@ -14,7 +14,7 @@ from features.fusion.model import Architecture, FusionModel, architecture_of, fo
 from features.fusion.normalise import scales_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from features.fusion.examples import Examples
@@ -38,6 +38,7 @@ class TrainingRun(NamedTuple):
         num_processes: Processes that share each batch.
         on_epoch: Told after each epoch.
         checkpoint_seconds: Least time between two checkpoints of a model; 0: one each epoch.
+        on_problem: Told, in words, what went wrong and was got over: a checkpoint cut short.
         device: `auto`, `cpu`, `cuda`, `cuda:N`; several processes take a GPU each where there are enough.
     """
 
@@ -46,6 +47,7 @@ class TrainingRun(NamedTuple):
     on_epoch: OnEpoch | None = None
     checkpoint_seconds: float = 1.0
     device: str = "auto"
+    on_problem: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -109,4 +109,9 @@ def _merged(old: Sequence[Row], new: Sequence[Row], key: Sequence[str] | Identit
         return key(row) if callable(key) else tuple(row.get(name) for name in key)
 
     by_key = {identity(row): row for row in (*old, *new)}
-    return [by_key[value] for value in sorted(by_key, key=repr)]
+    return [by_key[value] for value in sorted(by_key, key=_in_order)]
+
+
+def _in_order(identity: tuple[object, ...]) -> tuple[tuple[bool, Any], ...]:
+    """Numbers by size, texts by letters, what is missing first."""
+    return tuple((part is not None, 0 if part is None else part) for part in identity)

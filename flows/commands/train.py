@@ -11,7 +11,7 @@ from features.store.models import model_folder
 from flows import stages
 from flows.cli import EXIT_DONE
 from flows.comparison import comparison_json, comparison_text
-from flows.console import out, out_json, progress
+from flows.console import out, out_json, progress, say
 from flows.training import train_recipe
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def run(call: Call) -> int:
             num_processes=call.arguments.processes,
             on_progress=bars.begin,
             on_epoch=bars.epoch,
+            on_problem=say,
         )
     folder = model_folder(store, trained.ref)
     if call.arguments.json:
