@@ -54,7 +54,7 @@ def oddities(policy: ConsentPolicy, review: Review) -> list[str]:
     """What of a file may be a slip: people that no media has, and rules that no media falls under."""
     subjects = [f"no media has subject {subject!r}: check its spelling" for subject in review.unknown_subjects]
     unused = [
-        f"no media falls under rules[{number - 1}], source {policy.rules[number - 1].source!r}"
+        f"no media falls under rule {number} (source {policy.rules[number - 1].source!r})"
         for number in review.unused
         if policy.rules[number - 1].subject not in review.unknown_subjects
     ]

@@ -66,7 +66,8 @@ def _show(call: Call, store: Store, policy: ConsentPolicy, path: Path) -> int:
         out(f"{one.name}  {one.media_id}: {one.before} → {one.after}, {'; '.join(one.verdicts.because)}")
     if len(found.changes) > _SHOWN:
         out(f"and {len(found.changes) - _SHOWN} more")
-    out("\n".join([*(f"note: {note}" for note in notes), *_advice(store, found.changes)]))
+    named = f" --consent {shlex.quote(call.arguments.consent)}" if call.arguments.consent else ""
+    out("\n".join([*(f"note: {note}" for note in notes), *_advice(store, found.changes, named)]))
     return EXIT_DONE
 
 
@@ -76,11 +77,11 @@ def _counted(judged: Iterable[Judged], groups: Counter[tuple[str, str, str]]) ->
         yield one
 
 
-def _advice(store: Store, changes: tuple[Judged, ...]) -> Iterator[str]:
+def _advice(store: Store, changes: tuple[Judged, ...], named: str) -> Iterator[str]:
     if not changes:
         yield "nothing to change"
         return
-    apply = f"triptych --store {shlex.quote(store.root)} consent --apply"
+    apply = f"triptych --store {shlex.quote(store.root)} consent{named} --apply"
     yield f"{len(changes)} media to change: {apply}, or the next nightly run"
     if any(change.withdrawn and change.is_decoded for change in changes):
         yield f"what is withdrawn is not read any more, but its content stays until it is erased: {forget(store)}"

@@ -86,7 +86,7 @@ def test_slips_are_told(store: Store, triptych: Triptych) -> None:
     write(store, '[[rules]]\nsubject = "s-9"\nrefuse = ["all"]\n[[rules]]\nsource = "*/gone/*"\nrefuse = ["all"]')
     told = triptych("--store", store.root, "consent").out
     assert "note: no media has subject 's-9': check its spelling" in told
-    assert "note: no media falls under rules[1], source '*/gone/*'" in told
+    assert "note: no media falls under rule 2 (source '*/gone/*')" in told
 
 
 @pytest.mark.parametrize(
