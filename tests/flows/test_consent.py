@@ -148,14 +148,11 @@ def test_what_was_refused_wholly_is_decoded_once_it_is_granted(tmp_path: Path, t
     write(store, '[default]\nrefuse = ["all"]')
     options = ("--runner", "in-process")
     assert triptych("--store", store.root, "ingest", folder, *options).status == 0
-    assert triptych("--store", store.root, "extract", "mfcc", *options).status == 0
     assert read_table(store, "frames").num_rows == 0
     write(store, "")
     told = triptych("--store", store.root, "ingest", folder, *options)
     assert "allowed now, to be decoded by ingest or nightly: 1 media (first.mp4)" in told.err
     assert read_table(store, "frames").num_rows == 2
-    assert triptych("--store", store.root, "extract", "mfcc", *options).status == 0
-    assert statuses(store, "mfcc@1") == {"first.mp4": "ok"}
 
 
 def rows_of(store: Store, name: str) -> list[list[float]]:

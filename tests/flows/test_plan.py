@@ -9,6 +9,8 @@ import pytest
 
 from features.store import Store, read_table
 from features.synthetic.archive import Archive, make_archive
+from pipelines.options import IngestConfig, NightlyConfig
+from pipelines.planning import plan_key
 from tests.flows.conftest import content_of
 
 if TYPE_CHECKING:
@@ -107,15 +109,21 @@ def test_nothing_in_the_store_changes(archive: Archive, tmp_path: Path, triptych
 
 
 def test_a_run_that_was_planned_says_what_became_of_it(archive: Archive, tmp_path: Path, triptych: Triptych) -> None:
-    root, clip = tmp_path / "store", archive.clips[2]
+    root = tmp_path / "store"
     assert "planned" not in triptych("--store", root, "ingest", archive.clips[1], *OPTIONS).out
-    planned(triptych, root, clip, "--extractors", "mfcc")
-    other = triptych("--store", root, "ingest", clip, *OPTIONS, "--frames", "2/s")
-    assert "planned → happened" not in other.out  # other options, so another run
     planned(triptych, root, archive.clips[3], "--extractors", "mfcc")
     told = triptych("--store", root, "ingest", archive.clips[3], *OPTIONS)
     assert "planned → happened: media 1 → 1" in told.out
     assert triptych("--store", root, "plan", archive.clips[4], "--extractors", "mfcc").out.count("earlier run") > 1
+
+
+def test_a_plan_is_of_one_store_its_sources_and_how_they_are_decoded(tmp_path: Path) -> None:
+    usual = plan_key(IngestConfig(sources=("a", "b")), "store")
+    assert usual == plan_key(NightlyConfig(sources=("b", "./a"), workers=7, extractors=("mfcc",)), "./store")
+    others = [IngestConfig(sources=("a",)), IngestConfig(sources=("a", "b"), frames="2/s")]
+    others.append(IngestConfig(sources=("a", "b"), limit=3))
+    assert usual not in {plan_key(other, "store") for other in others}
+    assert usual != plan_key(IngestConfig(sources=("a", "b")), str(tmp_path))
 
 
 def test_a_sample_of_many_says_how_sure_it_is(archive: Archive, tmp_path: Path, triptych: Triptych) -> None:
