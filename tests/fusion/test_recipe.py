@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,10 @@ def test_packaged_recipes_hold_and_say_what_they_are(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe_from_json(recipe_to_json(recipe)) == recipe
+
+
+def test_the_recipe_of_the_docs_holds() -> None:
+    text = resources.files("features.fusion").joinpath("TRAINING.md").read_text("utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    recipe = recipe_from_json(json.dumps(tomllib.loads(block)))
+    assert [task.kind for task in recipe.tasks] == ["class", "multilabel", "regression"]
