@@ -42,17 +42,22 @@ def test_modalities_that_complete_each_other_show_a_gain(
     assert comparison.first.gain.low < comparison.first.gain.value < comparison.first.gain.high
 
 
+@pytest.mark.slow
 def test_noise_shows_no_gain(recipe: Recipe, make_examples: Callable[..., Examples]) -> None:
-    claims = 0
-    quick = replace(recipe, training=replace(recipe.training, epochs=12, seeds=(0,)))
-    for seed in range(10):
+    """Two modalities of noise beside one that tells: fusion is claimed to help in at most 5 of 100 archives."""
+    claims, right = 0, []
+    config = replace(recipe.training, epochs=10, seeds=(0,), batch_size=256, learning_rate=0.03)
+    quick = replace(recipe, training=config)
+    for seed in range(100):
         values, _ = in_part(300, seed)
         random = np.random.default_rng(seed + 100)
         targets = (values["video"][:, 0] > random.normal(scale=0.5, size=300)).astype(int)
         noise = {name: random.normal(size=values[name].shape) for name in ("audio", "text")}
         _, comparison = compare(quick, make_examples({**values, **noise}, targets))
         claims += comparison.gain_shown
-    assert claims <= 1
+        right.append(comparison.first.single[0].score)
+    assert claims <= 5
+    assert np.mean(right) > 0.62  # they did learn
 
 
 def test_figures_are_those_of_the_model(archive: Archive) -> None:
