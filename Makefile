@@ -51,6 +51,7 @@ bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_meld
 	$(BIN)/python -m tests.benchmarks.quality_asr
 	$(BIN)/python -m tests.benchmarks.quality_fusion
+	$(BIN)/python -m tests.benchmarks.quality_digits
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos

@@ -19,6 +19,7 @@ import csv
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,13 +45,14 @@ RAVDESS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "ravd
 FOLDS = 6
 TARGETS = {"train": 0.74, "subject": 0.84}
 SEEDS = (0, 1, 2, 3, 4)
+DROPOUT = 0.5
 
 
 class Said(NamedTuple):
-    """What was said of all test clips, in order: right or not by model, and whose clips they are."""
+    """What was said of a fold's test rows: right or not by model, the group of each, and the best single on dev."""
 
     right: dict[str, NDArray[np.bool_]]
-    actors: list[str]
+    groups: list[str]
     best: str
 
 
@@ -61,8 +63,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         store = fill_store(Path(folder))
-        for per in ("train", "subject"):
-            report(per, [_fold(store, per, fold) for fold in range(FOLDS)])
+        for per, target in TARGETS.items():
+            how = "inductive" if per == "train" else "normalised per actor (transductive)"
+            title = f"RAVDESS, 8 emotions, {FOLDS} folds by actor, {how}; {len(SEEDS)} seeds averaged"
+            report(title, target, [run_fold(store, recipe_of(per, fold)) for fold in range(FOLDS)])
+        report_dropout(store)
 
 
 def fill_store(folder: Path) -> Store:
@@ -70,11 +75,11 @@ def fill_store(folder: Path) -> Store:
     root = folder / "store"
     clips = list(csv.DictReader((RAVDESS / "clips.csv").open()))
     units, labels = _tables(folder, clips)
-    _run(root, "ingest", str(RAVDESS / "audio" / "*.flac"))
-    _run(root, "extract", "mfcc", "prosody")
-    _run(root, "import-features", str(units), "--modality", "video", "--name", "action_units")
+    run_command(root, "ingest", str(RAVDESS / "audio" / "*.flac"))
+    run_command(root, "extract", "mfcc", "prosody")
+    run_command(root, "import-features", str(units), "--modality", "video", "--name", "action_units")
     for fold, path in enumerate(labels):
-        _run(root, "label", f"emotion_{fold}", str(path))
+        run_command(root, "label", f"emotion_{fold}", str(path))
     return Store.open(root)
 
 
@@ -104,29 +109,52 @@ def recipe_of(per: str, fold: int) -> Recipe:
     )
 
 
-def report(per: str, folds: list[Said]) -> None:
+def report(title: str, target: float | None, folds: list[Said]) -> None:
     """Print what all folds together show."""
     right = {name: np.concatenate([fold.right[name] for fold in folds]) for name in folds[0].right}
-    actors = [actor for fold in folds for actor in fold.actors]
+    groups = [group for fold in folds for group in fold.groups]
     best = np.concatenate([fold.right[fold.best] for fold in folds])
-    how = "inductive" if per == "train" else "normalised per actor (transductive)"
+    print(title)
+    for name, values in right.items():
+        told = f"  (target: at least {target})" if name == "fused" and target else ""
+        print(f"  {name:28} {values.mean():.3f}{told}")
+    others = {"the best single on dev": best, **{name: right[name] for name in right if name != "fused"}}
+    for name, over in others.items():
+        gain = right["fused"].mean() - over.mean()
+        rows = list(map(str, range(len(over))))
+        (a, b), (c, d) = (paired_bootstrap(right["fused"], over, of) for of in (rows, groups))
+        both = f"95 % {a:+.3f} to {b:+.3f} over rows, {c:+.3f} to {d:+.3f} over groups"
+        print(f"  gain over {name}: {gain:+.3f}, {both}")
+
+
+def report_dropout(store: Store) -> None:
+    """Print what a missing modality costs a model that was trained with modality dropout; inductive, all folds."""
+    right: dict[str, list[float]] = defaultdict(list)
+    for fold in range(FOLDS):
+        recipe = recipe_of("train", fold)
+        examples, _ = read_examples(store, recipe)
+        test = examples.of_split("test")
+        models = {f"fused, dropout {chance}": (chance, recipe.modalities) for chance in (0.0, DROPOUT)}
+        models |= {name: (0.0, (name,)) for name in recipe.modalities}
+        for name, (chance, modalities) in models.items():
+            training = replace(recipe.training, modality_dropout=chance)
+            trained = train(replace(recipe, training=training), examples, modalities=modalities)
+            masked = {name: test.inputs.only(modalities)}
+            if chance:
+                masked |= {f"{name}, without {one}": test.inputs.without(one) for one in modalities}
+            for told, inputs in masked.items():
+                found = predict_outputs(trained.models(), inputs, test.place, trained.priors)["emotion"]
+                right[told] += (found.argmax(axis=1) == test.task.values).tolist()
     print(
-        f"RAVDESS, 8 emotions, {len(actors)} clips, {FOLDS} folds by actor, {how}; mean over {len(SEEDS)} seeds' votes"
+        f"modality dropout {DROPOUT}, inductive (target: without one as the other alone, with both as without dropout)"
     )
     for name, values in right.items():
-        print(f"  {name:28} {values.mean():.3f}" + (f"  (target: at least {TARGETS[per]})" * (name == "fused")))
-    for over, name in ((best, "the best single on dev"), (right["logistic regression"], "logistic regression")):
-        gain = right["fused"].mean() - over.mean()
-        ends = [paired_bootstrap(right["fused"], over, groups) for groups in (list(map(str, range(len(best)))), actors)]
-        (a, b), (c, d) = ends
-        print(
-            f"  gain over {name}: {gain:+.3f}, 95 % {a:+.3f} to {b:+.3f} over clips, {c:+.3f} to {d:+.3f} over actors"
-        )
+        print(f"  {name:40} {np.mean(values):.3f}")
 
 
-def _fold(store: Store, per: str, fold: int) -> Said:
+def run_fold(store: Store, recipe: Recipe) -> Said:
+    """Train the fused model and each modality alone, and say which test rows each has right."""
     begin = time.monotonic()
-    recipe = recipe_of(per, fold)
     examples, _ = read_examples(store, recipe)
     scales = scales_of(examples.inputs, examples.rows_of("train"))
     examples = replace(examples, inputs=normalise(examples.inputs, examples.own, scales, recipe.normalisation))
@@ -136,21 +164,16 @@ def _fold(store: Store, per: str, fold: int) -> Said:
     for name, modalities in {"fused": recipe.modalities, **{one: (one,) for one in recipe.modalities}}.items():
         trained = train(recipe, examples, modalities=modalities, scales=scales)
         for part in (test, dev):
-            found = predict_outputs(trained.models(), part.inputs, part.place, trained.priors)["emotion"]
+            inputs = part.inputs.only(trained.modalities)
+            found = predict_outputs(trained.models(), inputs, part.place, trained.priors)[recipe.task.name]
             correct = found.argmax(axis=1) == part.task.values
             if part is test:
                 right[name] = correct
             elif name != "fused":
                 on_dev[name] = float(correct.mean())
     right["logistic regression"] = _regression(examples)
-    print(f"fold {fold}, {per}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    media = store_actors(test)
-    return Said(right, media, max(on_dev, key=lambda name: on_dev[name]))
-
-
-def store_actors(examples: Examples) -> list[str]:
-    """Whose clip each example is: its group, for media of one subject are one."""
-    return list(examples.groups)
+    print(f"{recipe.name}, {recipe.labels}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    return Said(right, list(test.groups), max(on_dev, key=lambda name: on_dev[name]))
 
 
 def _regression(examples: Examples) -> NDArray[np.bool_]:
@@ -197,7 +220,8 @@ def _labels(folder: Path, clips: list[dict[str, str]], uris: dict[str, str], fol
     return path
 
 
-def _run(root: Path, *arguments: str) -> None:
+def run_command(root: Path, *arguments: str) -> None:
+    """Run a command of ours in this process."""
     if triptych(["--store", str(root), *arguments]):
         message = f"triptych {' '.join(arguments)} failed"
         raise SystemExit(message)
