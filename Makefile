@@ -52,6 +52,7 @@ bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_asr
 	$(BIN)/python -m tests.benchmarks.quality_fusion
 	$(BIN)/python -m tests.benchmarks.quality_digits
+	$(BIN)/python -m tests.benchmarks.quality_mosi
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos

@@ -13,6 +13,7 @@ from features.fusion.configs import ContextConfig, EncoderConfig, FusionConfig
 from features.fusion.context import build_context
 from features.fusion.encoders import Encoder, build_encoder
 from features.fusion.fusions import LateVotes, build_fusion
+from features.fusion.fusions.base import masked
 from features.fusion.heads import build_head
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class ModelInputs(NamedTuple):
 class FusionModel(nn.Module):
     """Encoders, a fusion, a context, a head a task: a batch to logits by task.
 
-    With late fusion each modality has heads of its own, and what they say is counted together.
+    With late fusion each modality has a context and heads of its own, and what they say is counted together.
 
     Reference:
         The composition is that of LateFusion in TorchMultimodal (Meta, 2022).
@@ -107,9 +108,11 @@ class FusionModel(nn.Module):
         sizes = {name: encoder.size for name, encoder in built.items()}
         self.is_late = architecture.fusion.kind == "late"
         if self.is_late:
+            contexts = {name: build_context(architecture.context, size) for name, size in sizes.items()}
+            self.own_contexts = nn.ModuleDict(cast("dict[str, nn.Module]", contexts))
             own = {
-                name: nn.ModuleDict({_key(t.name): build_head(t.kind, size, t.num_classes) for t in kinds.values()})
-                for name, size in sizes.items()
+                name: nn.ModuleDict({_key(t.name): build_head(t.kind, one.size, t.num_classes) for t in kinds.values()})
+                for name, one in contexts.items()
             }
             self.own_heads = nn.ModuleDict(cast("dict[str, nn.Module]", own))
             self.votes = nn.ModuleDict(
@@ -161,18 +164,20 @@ class FusionModel(nn.Module):
     def decide(self, encoded: Mapping[str, Encoded], inputs: ModelInputs) -> dict[str, Tensor]:
         """Logits [n, num_outputs] by task, of encoded modalities."""
         if self.is_late:
-            own = self.own_logits(encoded)
+            own = self.own_logits(encoded, inputs)
             return {task: cast("LateVotes", self.votes[_key(task)])(own[task], inputs.present) for task in own}
         fused = self.context(self.dropout(self.fusion(encoded, inputs.present)), inputs.media, inputs.order)
         return {task.name: self.heads[_key(task.name)](fused) for task in self.architecture.tasks}
 
-    def own_logits(self, encoded: Mapping[str, Encoded]) -> dict[str, dict[str, Tensor]]:
+    def own_logits(self, encoded: Mapping[str, Encoded], inputs: ModelInputs) -> dict[str, dict[str, Tensor]]:
         """Logits by task and modality, of late fusion."""
+        seen = {
+            name: context(masked(encoded[name].vector, inputs.present[name]), inputs.media, inputs.order)
+            for name, context in self.own_contexts.items()
+        }
+        heads = {name: cast("nn.ModuleDict", own) for name, own in self.own_heads.items()}
         return {
-            task.name: {
-                name: cast("nn.ModuleDict", self.own_heads[name])[_key(task.name)](encoded[name].vector)
-                for name in self.encoders
-            }
+            task.name: {name: heads[name][_key(task.name)](vector) for name, vector in seen.items()}
             for task in self.architecture.tasks
         }
 

@@ -142,8 +142,6 @@ def _check_fusion(recipe: Recipe, place: Place) -> None:
 
 def _check_context(recipe: Recipe, place: Place) -> None:
     context = recipe.context
-    if context.kind != "none" and recipe.fusion.kind == "late":
-        place.inside("context.kind").refuse(f"is {context.kind!r}; late fusion has no fused vector to look along")
     if context.kind == "transformer" and context.size % context.heads:
         place.inside("context.heads").refuse(f"is {context.heads}; it must divide size, which is {context.size}")
     if context.kind == "bilstm" and context.size % 2:

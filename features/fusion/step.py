@@ -197,7 +197,7 @@ class Stepper:
 
         Each counts by how often it is there: the sum over its rows, over the loss weight of the whole batch.
         """
-        own = self.model.own_logits(encoded)
+        own = self.model.own_logits(encoded, batch)
         parts = []
         for modality, present in batch.present.items():
             held = {task: Answers(a.targets, a.weights * present) for task, a in answers.items()}

@@ -114,7 +114,7 @@ def train(
         Loshchilov & Hutter (2019), arXiv:1711.05101 (AdamW); Prechelt (1998), doi:10.1007/3-540-49430-8_3 (stopping).
     """
     names = tuple(modalities or recipe.modalities)
-    check_examples(recipe, examples, names)
+    check_examples(recipe, examples, names, ("train", "dev"))
     inputs = examples.inputs.only(names)
     there = inputs.any_present()
     rows = {split: _labelled(examples, split, there) for split in ("train", "dev")}
@@ -146,13 +146,15 @@ def _labelled(examples: Examples, split: str, there: np.ndarray) -> np.ndarray:
     return np.asarray(rows[there[rows] & known[rows]], np.int64)
 
 
-def check_examples(recipe: Recipe, examples: Examples, modalities: Sequence[str]) -> None:
+def check_examples(
+    recipe: Recipe, examples: Examples, modalities: Sequence[str], splits: Sequence[str] = ("train", "dev", "test")
+) -> None:
     """Refuse examples that no model can be trained or tested with.
 
     Raises:
         ModelError: A split is empty, the training split holds one class only, or a modality has no row in one.
     """
-    rows = {split: examples.rows_of(split) for split in ("train", "dev", "test")}
+    rows = {split: examples.rows_of(split) for split in splits}
     for task, targets in examples.tasks.items():
         counts = {split: int(targets.known[places].sum()) for split, places in rows.items()}
         empty = [split for split, count in counts.items() if not count]

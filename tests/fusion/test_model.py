@@ -98,8 +98,6 @@ def test_a_mask_is_not_a_vector_of_zeros(fusion: str, inputs: Inputs, place: Pla
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("context", ["none", "bilstm", "transformer"])
 def test_order_and_size_of_batches_do_not_show(fusion: str, context: str, inputs: Inputs, place: Place) -> None:
-    if fusion == "late" and context != "none":
-        pytest.skip("late fusion has no fused vector")
     model = made(fusion, context)
     whole = said(model, inputs, place)
     order = np.random.default_rng(1).permutation(COUNT)

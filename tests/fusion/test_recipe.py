@@ -95,7 +95,6 @@ _BASE = json.loads(recipe_to_json(load_recipe("sentiment")))
         ({"task": {"name": "a", "kind": "regression", "classes": ["x", "y"]}}, r"a regression has none"),
         ({"task": {"name": "a", "kind": "ordinal"}}, r"kind is 'ordinal'; .*it must be one of class"),
         ({"fusion": {"kind": "tensr"}}, r"fusion.kind is 'tensr'; did you mean 'tensor'\?"),
-        ({"fusion": {"kind": "late"}, "context": {"kind": "bilstm"}}, r"context.kind is 'bilstm'; late fusion has no"),
         ({"fusion": {"kind": "weighted", "weights": {"video": 1.0}}}, r"fusion.weights lacks \['audio', 'text'\]"),
         ({"fusion": {"kind": "weighted", "weights": {"vido": 1.0}}}, r"names 'vido'; did you mean 'video'\?"),
         ({"encoders": {"video": {"size": 8}}, "fusion": {"kind": "attention"}}, r"needs encoders of one size"),
