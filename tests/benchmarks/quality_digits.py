@@ -3,7 +3,7 @@
 Run by `make bench-quality`. The protocol, all of it:
 
 - 240 recordings of fsdd (4 speakers, digits 0 to 9), each paired with an image of the same digit of scikit-learn's, an
-  image once; fold k tests one speaker with his images, which no training pair shows; the next speaker is dev, two train;
+  image once; fold k tests one speaker with his images, which no training pair shows; the next is dev, two train;
 - the images get Gaussian noise of deviation 7 (of 16 grey levels): the least of 5 to 8 with which logistic regression
   on the training pairs' images alone is right in at most 70 % (cross-validated), so that no modality passes 90 %;
 - sound is normalised per speaker, by his own unlabelled recordings: transductive (inductive, the gain over the image
