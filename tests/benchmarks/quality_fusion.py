@@ -147,7 +147,7 @@ def report_dropout(store: Store) -> None:
                     found = predict_outputs([model], inputs, test.place, trained.priors)["emotion"]
                     right[told] += (found.argmax(axis=1) == test.task.values).tolist()
     print(
-        f"modality dropout {DROPOUT}, inductive, mean of seeds (target: without one as the other alone, both as without)"
+        f"modality dropout {DROPOUT}, inductive, seeds' mean (target: without one as the other alone, both as without)"
     )
     for name, values in right.items():
         print(f"  {name:40} {np.mean(values):.3f}")
