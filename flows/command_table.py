@@ -53,12 +53,16 @@ COMMANDS: dict[str, Command] = {
         "triptych import-features action_units.csv --modality video --name action_units",
         None,
         (
-            _arg("file", help="CSV or Parquet with media or uri, maybe a span or order, and numbers; or .npy"),
+            _arg("file", help="CSV or Parquet with media or uri, maybe a span or order, and numbers; or .npy, .npz"),
             _arg("--modality", required=True, help="video, audio, text, face or voice"),
             _arg("--name", required=True, help="of the feature: a to z, digits and _"),
             _arg("--version", type=int, default=1, metavar="N", help="of the feature (default 1)"),
-            _arg("--columns", default="*", metavar="GLOB", help="columns that are the vector's numbers (default: all)"),
-            _arg("--index", default="", metavar="FILE", help="for .npy: a CSV file with media and span of each vector"),
+            _arg(
+                "--columns", default="", metavar="GLOB,…", help="columns that are the vector's numbers (default: all)"
+            ),
+            _arg(
+                "--index", default="", metavar="FILE", help="CSV with media and span of each vector, for .npy and .npz"
+            ),
             _arg("--new-media", action="store_true", help="add media that the store does not have, without content"),
         ),
     ),

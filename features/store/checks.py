@@ -75,7 +75,7 @@ _RULES = {
     "motion@1": Rules(("media_id", "start_us"), _SPAN, "start_us"),
     "features": Rules(("media_id", *_SPAN), _SPAN, "start_us", "values"),
     "coverage": Rules(("media_id",)),
-    "labels": Rules(("media_id", *_SPAN, "task", "annotator"), _SPAN),
+    "labels": Rules(("media_id", *_SPAN, "task", "annotator", "class"), _SPAN),
     "splits": Rules(("media_id",)),
     "scores": Rules(("media_id", *_SPAN, "task"), _SPAN),
     "runs": Rules(("run_id", "stage", "started_at")),

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 
 from features.errors import ConfigError
-from features.fusion.settings import nearest
-from features.spec import FeatureSpec, Modality
-from features.store.files import checksum_of
-from features.store.labels import MediaFinder, span_of
+from features.privacy.consent import first_refused, purposes_of
+from features.schema import BATCH_ID
+from features.store.import_places import CONTAINER, place_rows
+from features.store.import_rows import (
+    Found,
+    merged_coverage,
+    merged_vectors,
+    put_rows,
+    table_of_vectors,
+    tell_failures,
+)
+from features.store.import_spec import IMPORT, import_stage, is_imported, spec_of_file
 from features.store.lineage import Lineage, code_version
-from features.store.read import read_table
-from features.store.upsert import upsert
+from features.store.named_media import MediaFinder
+from features.store.new_media import NewMedia, commit_new_media, commit_plan, plan_new_media
+from features.store.read import read_committed, read_table
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Collection, Mapping
 
+    import pyarrow as pa
+
+    from features.spec import FeatureSpec
     from features.store.feature_file import FeatureFile
+    from features.store.import_places import Place, Placed
     from features.store.store import Store
 
     Row = dict[str, Any]
-    Key = tuple[str, int, int]
 
-IMPORT = "import"
-"""What makes imported features: no extractor does."""
-
-_INPUTS = {"video": "frames", "face": "frames", "audio": "audio", "voice": "audio", "text": "transcripts"}
-_SHOWN = 5
+__all__ = ["IMPORT", "Imported", "import_features", "is_imported"]
 
 
 class Imported(NamedTuple):
@@ -40,7 +49,8 @@ class Imported(NamedTuple):
         key: `<name>@<version>`.
         num_rows: Vectors in the file that are usable.
         num_media: Media that have some.
-        num_changed: Rows that are new in the table.
+        num_changed: Vectors that the table did not have.
+        num_new_media: Media that the store did not have.
         failed: Vectors that are no features, in words.
         skipped: Media of the file that were left out, and why.
     """
@@ -49,18 +59,27 @@ class Imported(NamedTuple):
     num_rows: int
     num_media: int
     num_changed: int
+    num_new_media: int
     failed: tuple[str, ...]
     skipped: tuple[str, ...]
 
 
 def import_features(
-    store: Store, file: FeatureFile, *, modality: str, name: str, version: int = 1, run_id: str = ""
+    store: Store,
+    file: FeatureFile,
+    *,
+    modality: str,
+    name: str,
+    version: int = 1,
+    new_media: bool = False,
+    run_id: str = "",
 ) -> Imported:
     """Put a file's vectors into the feature store. The same file twice changes nothing.
 
     A vector of no span is of its whole media; those with `order` share their media's duration evenly, in that order. A
     vector that is not finite, or all zeros, is a failure and no feature. Media of the store that the file does not
-    mention are `absent`, until a later file does.
+    mention are `absent`, until a later file does; a batch that comes in later is covered when the file, or another, is
+    imported after it.
 
     Args:
         store: The store.
@@ -68,156 +87,154 @@ def import_features(
         modality: Modality that the vectors speak for.
         name: Of the feature, `[a-z0-9_]+`.
         version: Of the feature.
+        new_media: Add media that the store does not have, by their names in the column `media`, without content.
         run_id: For lineage.
 
     Raises:
         ConfigError: The file names unknown media, a span passes its media's end, two vectors have one place, the table
-            holds other vectors for these places or of another width, or none of the vectors is usable.
+            holds something else, or none of the vectors is usable; the store stays as it was.
+        StoreError: The store cannot be written; import the file again, and it goes on from there.
     """
-    spec = _spec(file, modality, name, version)
+    spec = spec_of_file(store, file, modality=modality, name=name, version=version)
     finder = MediaFinder(store, file.path)
-    keys, places, skipped = _placed(file, finder)
-    bad = _unusable(file.values)
-    good = [place for place in places if not bad[place]]
-    if not good:
-        message = (
-            f"none of the {len(file.values)} vectors of {str(file.path)!r} is usable: they are not finite, all zeros"
-        )
-        raise ConfigError(message + ", or of media that are left out; check the file")
-    rows = [_row(keys[place], file.values[place]) for place in good]
-    store.ensure(spec.table, spec)
-    _refuse_changes(store, spec, rows)
-    lineage = Lineage(run_id, f"{IMPORT}:{spec.key}", code_version(), fingerprint=checksum_of(file.path))
-    changed = upsert(store, spec.table, rows, key=("media_id", "start_us", "end_us"), lineage=lineage).num_changed
-    failed = {place: keys[place] for place in places if bad[place]}
-    _cover(store, spec, rows, {key[0] for key in failed.values()}, lineage)
-    words = tuple(f"row {place + 1}: not finite, or all zeros" for place in failed)
-    return Imported(spec.key, len(rows), len({row["media_id"] for row in rows}), changed, words, tuple(skipped))
+    new = plan_new_media(store, file, finder, spec.table) if new_media else None
+    if new is not None:
+        finder.add({**row, BATCH_ID: new.batch_id} for row in new.rows)
+    one = _Import(store, file, spec, place_rows(file, finder, spec), finder, new)
+    lineage = Lineage(run_id, import_stage(spec), code_version(), fingerprint=file.checksum)
+    num_changed, lost = one.commit(lineage)
+    if lost:  # another import has added these media in between: their vectors belong into its batch
+        return import_features(store, file, modality=modality, name=name, version=version, run_id=run_id)
+    return one.told(num_changed)
 
 
-def is_imported(spec: FeatureSpec) -> bool:
-    """Whether a feature was imported: no extractor makes it."""
-    return spec.made_by == IMPORT
+class _Import:
+    """One file on its way into a store; made, it has been checked against itself."""
+
+    def __init__(
+        self,
+        store: Store,
+        file: FeatureFile,
+        spec: FeatureSpec,
+        placed: Placed,
+        finder: MediaFinder,
+        new: NewMedia | None,
+    ) -> None:
+        self._store, self._file, self._spec, self._placed, self._new = store, file, spec, placed, new
+        self._media = finder.rows({place.media_id for place in placed.places.values()})
+        self._problems = _problems(file, placed.places)
+        self._good = sorted(set(placed.places) - set(self._problems), key=placed.places.__getitem__)
+        if not self._good:
+            left_out = len(file.values) - len(placed.places)
+            reasons = [f"{left_out} are of media that are left out ({placed.skipped[0]}, …)"] if left_out else []
+            reasons += [f"{len(self._problems)} are not finite, or all zeros"] if self._problems else []
+            message = f"none of the {len(file.values)} vectors of {str(file.path)!r} can be used: {', '.join(reasons)};"
+            raise ConfigError(message + " check the file")
+
+    def commit(self, lineage: Lineage) -> tuple[int, frozenset[str]]:
+        """Vectors, then coverage as the mark of done, media that are new, and dead letters last.
+
+        Returns:
+            How many vectors are new, and new media that another import had first.
+        """
+        store, spec = self._store, self._spec
+        own, whole = self._found_by_batch(), self._whole_media()
+        bare = store.batches("media") - store.batches(spec.coverage_table)
+        batch_ids = own.keys() | bare
+        store.ensure(spec.table, spec)
+        merge = partial(_merge_vectors, spec, self._vectors_by_batch(), whole)
+        num_changed = put_rows(store, spec.table, batch_ids, merge, lineage)
+        store.ensure(spec.coverage_table)
+        cover = partial(_merge_coverage, spec, self._consents(batch_ids), own)
+        put_rows(store, spec.coverage_table, batch_ids, cover, lineage)
+        lost = commit_new_media(store, self._new, lineage) if self._new else frozenset()
+        self._complete_plans(lineage)
+        if not lost:
+            tell_failures(store, spec, own, lineage)
+        return num_changed, lost
+
+    def told(self, num_changed: int) -> Imported:
+        """What it came to."""
+        media = {self._placed.places[place].media_id for place in self._good}
+        words = tuple(self._problems[place] for place in sorted(self._problems))
+        num_new = len(self._new.rows) if self._new else 0
+        return Imported(self._spec.key, len(self._good), len(media), num_changed, num_new, words, self._placed.skipped)
+
+    def _found_by_batch(self) -> dict[str, dict[str, Found]]:
+        counts: dict[str, int] = defaultdict(int)
+        problems: dict[str, list[str]] = defaultdict(list)
+        for number, place in sorted(self._placed.places.items()):
+            if number in self._problems:
+                problems[place.media_id].append(self._problems[number])
+            else:
+                counts[place.media_id] += 1
+        found: dict[str, dict[str, Found]] = defaultdict(dict)
+        for media_id, row in self._media.items():
+            found[row[BATCH_ID]][media_id] = Found(counts[media_id], tuple(problems[media_id]))
+        return dict(found)
+
+    def _vectors_by_batch(self) -> dict[str, pa.Table]:
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for number in self._good:
+            numbers[self._media[self._placed.places[number].media_id][BATCH_ID]].append(number)
+        return {
+            batch_id: table_of_vectors(
+                self._spec.table, [self._placed.places[number] for number in own], self._file.values[own]
+            )
+            for batch_id, own in numbers.items()
+        }
+
+    def _whole_media(self) -> frozenset[str]:
+        """Media that have all their vectors by now."""
+        held = read_committed(self._store, self._spec.coverage_table, columns=["media_id", "status"])
+        return frozenset(held.filter(pc.equal(held["status"], "ok"))["media_id"].to_pylist())
+
+    def _consents(self, batch_ids: Collection[str]) -> dict[str, dict[str, str | None]]:
+        """Media of batches, each with the purpose that its consent refuses, or None."""
+        rows = read_table(self._store, "media", batch_ids=batch_ids, columns=["media_id", "consent"]).to_pylist()
+        new = [{**row, BATCH_ID: self._new.batch_id} for row in self._new.rows] if self._new else []
+        found: dict[str, dict[str, str | None]] = {batch_id: {} for batch_id in batch_ids}
+        for row in (*rows, *new):
+            refused = first_refused(row["consent"], purposes_of(self._spec))
+            found.setdefault(row[BATCH_ID], {})[row["media_id"]] = refused
+        return found
+
+    def _complete_plans(self, lineage: Lineage) -> None:
+        """List media in `sources` that an import which was killed at its end has added."""
+        planned = self._store.batches("sources")
+        unplanned = {
+            row[BATCH_ID]
+            for row in self._media.values()
+            if row["container"] == CONTAINER and row[BATCH_ID] not in planned
+        }
+        for batch_id in sorted(unplanned):
+            rows = read_table(self._store, "media", batch_ids=[batch_id]).to_pylist()
+            commit_plan(self._store, batch_id, tuple(rows), lineage)
 
 
-def _spec(file: FeatureFile, modality: str, name: str, version: int) -> FeatureSpec:
-    if modality not in get_args(Modality):
-        hint = nearest(modality, list(get_args(Modality)))
-        message = f"there is no modality {modality!r}; {hint}write one of {', '.join(get_args(Modality))}"
-        raise ConfigError(message)
-    if not name or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_"):
-        message = f"a feature cannot be called {name!r}; use a to z, digits and _"
-        raise ConfigError(message)
-    if version < 1:
-        message = f"a feature's version cannot be {version}; give 1 or more"
-        raise ConfigError(message)
-    return FeatureSpec(
-        name=name,
-        version=version,
-        modality=modality,  # type: ignore[arg-type]  # checked above
-        inputs=_INPUTS[modality],  # type: ignore[arg-type]  # likewise
-        shape=(file.values.shape[1],),
-        rate="as imported",
-        units="as imported",
-        source="imported vectors",
-        parameters=(("columns", ",".join(file.columns)),) if file.columns else (),
-        made_by=IMPORT,
-    )
+def _problems(file: FeatureFile, places: Mapping[int, Place]) -> dict[int, str]:
+    """What is wrong with vectors that cannot be used, by row of the file."""
+    bad = {"is not finite": ~np.isfinite(file.values).all(axis=1), "is all zeros": ~file.values.any(axis=1)}
+    return {
+        int(number): f"the vector of row {number + 1} of {file.path.name!r} {what}"
+        for what, rows in bad.items()
+        for number in np.flatnonzero(rows)
+        if number in places
+    }
 
 
-def _placed(file: FeatureFile, finder: MediaFinder) -> tuple[dict[int, Key], list[int], list[str]]:
-    """Media and span of each vector by its place in the file, the places that count, and who is left out."""
-    media: dict[int, Row] = {}
-    skipped: dict[str, None] = {}
-    for place, row in enumerate(file.places):
-        found = finder.find(row, place + 1)
-        if isinstance(found, str):
-            skipped[found] = None
-        else:
-            media[place] = found
-    finder.refuse_unknown()
-    keys = _ordered(file, media) if "order" in file.places[0] else {}
-    for place, found in media.items():
-        if place not in keys:
-            keys[place] = (found["media_id"], *span_of(file.places[place], found, file.path, place + 1))
-    first: dict[Key, int] = {}
-    for place, key in keys.items():
-        if key in first:
-            message = f"rows {first[key] + 1} and {place + 1} of {str(file.path)!r} are of the same media and span"
-            message += f" ({key[0]}, [{key[1]}, {key[2]}) µs); take one out, or give them spans or an order"
-            raise ConfigError(message)
-        first[key] = place
-    return keys, sorted(keys), list(skipped)
+def _merge_vectors(
+    spec: FeatureSpec, vectors: Mapping[str, pa.Table], whole: Collection[str], batch_id: str, held: pa.Table
+) -> pa.Table:
+    new = vectors.get(batch_id)
+    return held if new is None else merged_vectors(spec, new, held, whole)
 
 
-def _ordered(file: FeatureFile, media: dict[int, Row]) -> dict[int, Key]:
-    """Spans of vectors that state their order within their media."""
-    by_media: dict[str, list[int]] = defaultdict(list)
-    for place, found in media.items():
-        by_media[found["media_id"]].append(place)
-    keys: dict[int, Key] = {}
-    for media_id, places in by_media.items():
-        places.sort(key=lambda place: int(file.places[place]["order"]))
-        orders = [int(file.places[place]["order"]) for place in places]
-        if orders != list(range(len(orders))):
-            message = f"the orders of media {media_id} in {str(file.path)!r} are {orders[:10]}; give 0, 1, 2 and so on"
-            raise ConfigError(message)
-        duration_us = media[places[0]]["duration_us"] or 0
-        ends = [duration_us * count // len(places) for count in range(len(places) + 1)]
-        keys |= {place: (media_id, ends[n], ends[n + 1]) for n, place in enumerate(places)}
-    return keys
-
-
-def _unusable(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.asarray(~np.isfinite(values).all(axis=1) | ~values.any(axis=1), np.bool_)
-
-
-def _row(key: Key, values: NDArray[np.float32]) -> Row:
-    return {"media_id": key[0], "start_us": key[1], "end_us": key[2], "values": values.tolist()}
-
-
-def _refuse_changes(store: Store, spec: FeatureSpec, rows: list[Row]) -> None:
-    """A version of a feature says one thing of a place for good."""
-    there = read_table(store, spec.table)
-    wanted = {row["media_id"] for row in rows}
-    there = there.filter(pc.is_in(there["media_id"], value_set=_strings(wanted)))
-    held = {(row["media_id"], row["start_us"], row["end_us"]): row["values"] for row in there.to_pylist()}
-    places = {(row["media_id"], row["start_us"], row["end_us"]) for row in rows}
-    other = [
-        row
-        for row in rows
-        if held.get((row["media_id"], row["start_us"], row["end_us"]), row["values"]) != row["values"]
-    ]
-    gone = [key for key in held if key not in places]
-    if other or gone:
-        which = other[0]["media_id"] if other else gone[0][0]
-        message = (
-            f"{spec.table} holds other vectors of {len(other) + len(gone)} places of these media (such as {which});"
-        )
-        raise ConfigError(message + f" a version stays as it is: import the file with --version {spec.version + 1}")
-
-
-def _cover(store: Store, spec: FeatureSpec, rows: list[Row], failed: set[str], lineage: Lineage) -> None:
-    """Coverage of every media of the store: what the file has, and `absent` for those that no file had yet."""
-    counts: dict[str, int] = defaultdict(int)
-    for row in rows:
-        counts[row["media_id"]] += 1
-    held = read_table(store, spec.coverage_table, columns=["media_id", "status"]).to_pylist()
-    covered = {row["media_id"] for row in held}
-    coverage: list[Row] = []
-    for media_id in read_table(store, "media", columns=["media_id"])["media_id"].to_pylist():
-        count, is_bad = counts.get(media_id, 0), media_id in failed
-        if count or is_bad:
-            status = "partial" if count and is_bad else "failed" if is_bad else "ok"
-            message = "a vector is not finite, or all zeros" if is_bad else None
-            coverage.append({"media_id": media_id, "status": status, "num_rows": count, "message": message})
-        elif media_id not in covered:
-            coverage.append({"media_id": media_id, "status": "absent", "num_rows": 0, "message": None})
-    store.ensure(spec.coverage_table)
-    upsert(store, spec.coverage_table, coverage, key=("media_id",), lineage=lineage)
-
-
-def _strings(values: set[str]) -> Any:  # noqa: ANN401 - an Arrow array
-    import pyarrow as pa
-
-    return pa.array(sorted(values), pa.string())
+def _merge_coverage(
+    spec: FeatureSpec,
+    media: Mapping[str, Mapping[str, str | None]],
+    found: Mapping[str, Mapping[str, Found]],
+    batch_id: str,
+    held: pa.Table,
+) -> pa.Table:
+    return merged_coverage(spec, media.get(batch_id, {}), found.get(batch_id, {}), held)

@@ -2,94 +2,167 @@
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from features.errors import ConfigError
-from features.identity import MICROSECONDS, make_batch_id, media_id_of_parts, seconds_to_us
+from features.identity import MICROSECONDS, fingerprint, make_batch_id, second_of_batch
+from features.privacy.consent_policy import policy_of
+from features.privacy.consent_review import decided
+from features.schema import BASE_TABLES
 from features.store.commit import commit_files
 from features.store.files import write_file
-from features.store.lineage import Lineage, code_version
-from features.store.read import read_table
+from features.store.import_places import CONTAINER
+from features.store.media import MediaSettlement, settle_results
+from features.store.named_media import IMPORTED, imported_id, order_in, time_us
+from features.store.plan import Source
 from features.store.rows import table_of
-from features.store.tombstones import read_tombstones
 
 if TYPE_CHECKING:
+    from features.store.commit import Settle
     from features.store.feature_file import FeatureFile
+    from features.store.lineage import Lineage
+    from features.store.named_media import MediaFinder
     from features.store.store import Store
 
-CONTAINER = "imported"
-"""`media.container` of media that there are only vectors of."""
+    Row = dict[str, Any]
 
-_SCHEME = "imported:"
+_STAGE = "import"
+_LATE = "import:late"
 
 
-def add_media(store: Store, file: FeatureFile, *, run_id: str = "") -> int:
-    """Add the media that a file of vectors names and the store does not have, by their names.
+class NewMedia(NamedTuple):
+    """Media to be added, as rows of `media`, and the batch that they get."""
 
-    A media lasts until the latest end that the file states of it; rows with `order` last one second each, others one
-    second. They are in `media` alone, in one batch; what was forgotten does not come back.
+    batch_id: str
+    rows: tuple[Row, ...]
+
+
+def plan_new_media(store: Store, file: FeatureFile, finder: MediaFinder, table: str) -> NewMedia | None:
+    """The media that a file calls by a name, in its column `media`, that the store does not have.
+
+    A media lasts until the latest end that the file states of it; rows with `order`, and rows without an end, last one
+    second. What was forgotten does not come back.
 
     Args:
-        store: The store.
-        file: As of `read_feature_file`, with a column `media`.
-        run_id: For lineage.
+        store: The store; nothing is written.
+        file: As of `read_feature_file`.
+        finder: Knows the store's media.
+        table: Table of the features. Where an import of the same file was killed, it has the batch, which goes on.
 
     Returns:
-        How many were added.
+        The new media; None where there are none.
 
     Raises:
-        ConfigError: The file names media by `uri` alone.
+        ConfigError: A time or order is no number.
     """
-    if "media" not in file.places[0]:
-        message = f"{str(file.path)!r} names media by uri alone; new media need names: a column media"
-        raise ConfigError(message)
-    durations = _durations(file)
-    held = read_table(store, "media", columns=["media_id", "name"])
-    known = {*held["media_id"].to_pylist(), *held["name"].to_pylist()}
-    tombstones = read_tombstones(store)
-    forgotten = tombstones.media_ids if tombstones else frozenset()
-    new = {name: us for name, us in durations.items() if name not in known and media_id_of(name) not in forgotten}
+    durations = _durations_us(file)
+    new = sorted(name for name in durations if not finder.knows(name) and not finder.is_forgotten(name))
     if not new:
-        return 0
-    now = datetime.now(UTC)
-    batch_id = make_batch_id(now, 0, sorted(new))
-    lineage = Lineage(run_id, CONTAINER, code_version())
-    rows: list[dict[str, Any]] = [
+        return None
+    now, policy = datetime.now(UTC), policy_of(store.path)
+    rows: tuple[Row, ...] = tuple(
         {
-            "media_id": media_id_of(name),
+            "media_id": imported_id(name),
             "name": name,
-            "uri": f"{_SCHEME}{name}",
+            "uri": f"{IMPORTED}{name}",
             "container": CONTAINER,
-            "duration_us": new[name],
+            "duration_us": durations[name],
             "has_video": False,
             "has_audio": False,
             "has_text": False,
-            "consent": "unstated",
+            "consent": decided(Source(f"{IMPORTED}{name}", 0, 0), policy).consent,
             "subject_ids": [],
             "ingested_at": now,
+            "superseded_by": None,
         }
-        for name in sorted(new)
-    ]
-    record = write_file(store, "media", batch_id, table_of("media", rows), lineage=[lineage])
-    commit_files(store, "media", [record], stage=CONTAINER, metadata=lineage.metadata())
-    return len(new)
+        for name in new
+    )
+    return NewMedia(_batch_id(store, table, now, [file.checksum, *new]), rows)
 
 
-def media_id_of(name: str) -> str:
-    """Identity of a media that there are only vectors of: by its name."""
-    return media_id_of_parts([_SCHEME.encode() + os.fsencode(name)])
+def _batch_id(store: Store, table: str, now: datetime, entries: list[str]) -> str:
+    """The batch of a killed import of the same; else a new one, which sorts after all that there are."""
+    left = store.batches(table) - store.batches("media")
+    ended = [batch_id for batch_id in left if batch_id.endswith(fingerprint(entries))]
+    if ended:
+        return max(ended)
+    latest = second_of_batch(max(store.batches("media") | store.batches("sources"), default=""))
+    return make_batch_id(now if latest is None else max(now, latest + timedelta(seconds=1)), 0, entries)
 
 
-def _durations(file: FeatureFile) -> dict[str, int]:
-    """Latest end by name, microseconds."""
+def _durations_us(file: FeatureFile) -> dict[str, int]:
+    """Latest end by name."""
     ends: dict[str, int] = {}
-    for row in file.places:
-        end = row.get("end_us")
-        if end is None and row.get("end_seconds") is not None:
-            end = seconds_to_us(float(row["end_seconds"]))
-        if end is None:
-            end = (int(row.get("order") or 0) + 1) * MICROSECONDS
-        ends[str(row["media"])] = max(ends.get(str(row["media"]), 1), int(end))
+    for number, row in enumerate(file.places, start=1):
+        name = str(row["media"]) if row.get("media") not in (None, "") else ""
+        if name:
+            ends[name] = max(ends.get(name, 1), _end_us(row, file, number))
     return ends
+
+
+def _end_us(row: Row, file: FeatureFile, number: int) -> int:
+    if "order" in row:
+        return (order_in(row, file.path, number) + 1) * MICROSECONDS
+    end_us = time_us(row, "end", file.path, number)
+    return end_us if end_us is not None else (time_us(row, "start", file.path, number) or 0) + MICROSECONDS
+
+
+def commit_new_media(store: Store, new: NewMedia, lineage: Lineage) -> frozenset[str]:
+    """Make a batch of new media whole: base tables without rows, what became of each, `media` as the mark, the plan.
+
+    The plan comes last, unlike that of files: no run of ingest shall try to decode what has no content. Each step that
+    was taken before a kill is passed over.
+
+    Returns:
+        Media that another batch had first: what was written of them in this batch is not seen.
+    """
+    results = table_of(
+        "source_results",
+        (
+            {"uri": row["uri"], "media_id": row["media_id"], "status": "done", "finished_at": row["ingested_at"]}
+            for row in new.rows
+        ),
+    )
+    for table in BASE_TABLES:
+        _commit(store, table, new, table_of(table, ()), lineage)
+    media = write_file(store, "media", new.batch_id, table_of("media", new.rows), lineage=[lineage])
+    settlement = MediaSettlement(store)
+    losers = settlement.find_losers([media])
+    file = write_file(store, "source_results", new.batch_id, results, lineage=[lineage])
+    settled = settle_results(store, file, losers)
+    store.ensure("source_results")
+    commit_files(store, "source_results", [settled], stage=_STAGE, metadata=lineage.metadata())
+    settle: Settle = settlement.settle
+    commit_files(store, "media", [media], stage=_STAGE, metadata=lineage.metadata(), settle=settle)
+    commit_plan(store, new.batch_id, new.rows, lineage)
+    return frozenset(media_id for _, media_id in settlement.losers | losers)
+
+
+def commit_plan(store: Store, batch_id: str, rows: tuple[Row, ...], lineage: Lineage) -> None:
+    """Let `sources` list new media; where it does so already, nothing happens.
+
+    Args:
+        store: The store.
+        batch_id: Their batch.
+        rows: Their rows of `media`.
+        lineage: What adds them.
+    """
+    planned = (
+        {
+            "uri": row["uri"],
+            "size_bytes": 0,
+            "consent": row["consent"],
+            "sidecars": [],
+            "config_fingerprint": "",
+            "planned_at": row["ingested_at"],
+            "attempt": 1,
+        }
+        for row in rows
+    )
+    file = write_file(store, "sources", batch_id, table_of("sources", planned), lineage=[lineage])
+    commit_files(store, "sources", [file], stage=_STAGE, metadata=lineage.metadata())
+
+
+def _commit(store: Store, table: str, new: NewMedia, rows: Any, lineage: Lineage) -> None:  # noqa: ANN401 - a pa.Table
+    file = write_file(store, table, new.batch_id, rows, lineage=[lineage])
+    commit_files(store, table, [file], stage=_STAGE, metadata=lineage.metadata())

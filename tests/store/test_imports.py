@@ -14,7 +14,6 @@ from features.store import Store, read_table
 from features.store.feature_file import read_feature_file
 from features.store.imports import Imported, import_features, is_imported
 from features.store.labels import load_labels
-from features.store.new_media import add_media
 from tests.store.making import SECOND, media, put, result
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def test_an_order_shares_the_media_evenly(archive: Store, tmp_path: Path) -> Non
     take(archive, tmp_path / "f.csv", "media,order,x\na,1,2\na,0,1\na,2,3\n")
     ends = [0, 3_333_333, 6_666_666, 10 * SECOND]
     assert rows(archive) == [("a", ends[n], ends[n + 1], [n + 1]) for n in range(3)]
-    with pytest.raises(ConfigError, match=r"the orders of media b in .* are \[0, 2\]; give 0, 1, 2"):
+    with pytest.raises(ConfigError, match=r"the orders of media 'b' in .* are 0, 2; give 0, 1, 2"):
         take(archive, tmp_path / "g.csv", "media,order,x\nb,0,1\nb,2,1\n")
 
 
@@ -79,7 +78,7 @@ def test_the_same_file_twice_changes_nothing_and_another_adds(archive: Store, tm
 
 def test_other_vectors_are_another_version(archive: Store, tmp_path: Path) -> None:
     take(archive, tmp_path / "f.csv", "media,x\na,1\n")
-    with pytest.raises(ConfigError, match=r"holds other vectors of 1 places .*such as a.*--version 2"):
+    with pytest.raises(ConfigError, match=r"holds other vectors at 1 places .*such as media a at.*--version 2"):
         take(archive, tmp_path / "f.csv", "media,x\na,2\n")
     assert rows(archive) == [("a", 0, 10 * SECOND, [1])]
     take(archive, tmp_path / "f.csv", "media,x\na,2\n", version=2)
@@ -106,8 +105,12 @@ def test_a_vector_that_is_none_costs_itself(archive: Store, tmp_path: Path) -> N
     done = take(archive, tmp_path / "f.csv", text)
     assert [row[0] for row in rows(archive)] == ["a", "d"]
     assert coverage(archive) == {"a": "partial", "b": "failed", "c": "failed", "d": "ok"}
-    assert done.failed == tuple(f"row {n}: not finite, or all zeros" for n in (2, 3, 4))
-    with pytest.raises(ConfigError, match=r"none of the 1 vectors of .* is usable"):
+    assert done.failed == (
+        "the vector of row 2 of 'f.csv' is not finite",
+        "the vector of row 3 of 'f.csv' is all zeros",
+        "the vector of row 4 of 'f.csv' is not finite",
+    )
+    with pytest.raises(ConfigError, match=r"none of the 1 vectors of .* can be used: 1 are not finite"):
         take(archive, tmp_path / "g.csv", "media,x\na,inf\n", name="other")
 
 
@@ -117,10 +120,13 @@ def test_a_vector_that_is_none_costs_itself(archive: Store, tmp_path: Path) -> N
         ("media,x\nz,1\n", r"names media that the store does not know: 'z'"),
         ("media,start_us,end_us,x\na,0,20000000,1\n", r"row 1 of .* but the media lasts 10000000 µs"),
         ("media,start_us,end_us,x\na,5,2,1\n", r"row 1 of .* spans \[5, 2\)"),
-        ("media,x\na,1\na,2\n", r"rows 1 and 2 of .* are of the same media and span"),
-        ("media,x,who\na,1,me\n", r"columns that are no numbers: who \('me'\); leave them out with --columns"),
+        ("media,x\na,1\na,2\n", r"rows 1 \('a'\) and 2 \('a'\) of .* are of one media, a, and of one span"),
+        (
+            "media,x,who\na,1,me\n",
+            r"columns that are no numbers: who \('me' in row 1\); mend them, or choose .* --columns",
+        ),
         ("name,x\na,1\n", r"has neither a column media nor uri \(it has: name, x\)"),
-        ("media\na\n", r"has no column of numbers that matches '\*'"),
+        ("media\na\n", r"has no column of numbers \(it has: media\)"),
         ("media,x\n", r"has no rows"),
     ],
 )
@@ -145,16 +151,18 @@ def test_a_wrong_word(archive: Store, tmp_path: Path, more: dict[str, Any], mess
 
 def test_vectors_of_another_size_are_another_feature(archive: Store, tmp_path: Path) -> None:
     take(archive, tmp_path / "f.csv", "media,x\na,1\n")
-    with pytest.raises(Exception, match="was made by another 'units'"):
+    with pytest.raises(
+        Exception,
+        match=r"of so many numbers: 1, and the file's are of 2; .* --version 2",
+    ):
         take(archive, tmp_path / "g.csv", "media,x,y\nb,1,2\n")
 
 
 def test_media_that_are_not_there_come_with_their_vectors(archive: Store, tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text("media,order,x\nnew,0,1\nnew,1,2\na,0,3\n")
     file = read_feature_file(tmp_path / "f.csv")
-    assert add_media(archive, file) == 1
-    assert add_media(archive, file) == 0
-    import_features(archive, file, modality="text", name="words")
+    assert import_features(archive, file, modality="text", name="words", new_media=True).num_new_media == 1
+    assert import_features(archive, file, modality="text", name="words", new_media=True).num_new_media == 0
     found = {row["name"]: row for row in read_table(archive, "media").to_pylist()}
     assert found["new"]["duration_us"] == 2 * SECOND
     assert (found["new"]["container"], found["new"]["has_video"]) == ("imported", False)
