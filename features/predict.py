@@ -22,6 +22,7 @@ from features.media.options import DecodeOptions
 from features.raw.source import MemoryRows
 from features.records import FeatureRow, MediaRows, Utterance
 from features.spec import FeatureSpec
+from features.store.import_spec import is_imported
 from features.store.rows import audio_rows, feature_rows, frame_rows, shot_rows, table_of, transcript_rows
 from features.transcripts.choice import best_text
 from features.transcripts.sidecars import find_sidecars, read_sidecars
@@ -149,7 +150,8 @@ def predict(
         Rows of `scores/<model>`; a media that has none of the modalities is abstained from.
 
     Raises:
-        ConfigError: The model scores shots, and none were looked for in the media.
+        ConfigError: The model scores shots, and none were looked for in the media; or it learned from features that
+            were imported, which no extractor makes.
         ExtractionError: An extractor failed on the media.
         ModelError: An installed extractor differs from the one that the model learned from.
     """
@@ -210,7 +212,12 @@ def _shots(model: LoadedModel, given: Given) -> pa.Table | None:
 
 
 def _extractor_of(key: str, specs: Mapping[str, str]) -> Extractor:
-    maker = FeatureSpec.from_json(specs[key]).maker if key in specs else key.partition("@")[0]
+    spec = FeatureSpec.from_json(specs[key]) if key in specs else None
+    if spec is not None and is_imported(spec):
+        message = f"the model learned from {key}, which was imported, and no extractor makes it: ingest the media,"
+        message += f" triptych import-features its vectors --modality {spec.modality} --name {spec.name}, and score it"
+        raise ConfigError(message)
+    maker = spec.maker if spec is not None else key.partition("@")[0]
     extractor = get_extractor(maker)
     if extractor.spec.key != key:
         message = f"the model learned from {key}, but {extractor.spec.key} is installed; install that version"

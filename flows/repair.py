@@ -11,6 +11,7 @@ from features.errors import ModelError, TriptychError
 from features.extractors.registry import extractor_names, get_extractor, ordered
 from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store.commit import generation_of
+from features.store.import_spec import is_imported
 from features.store.leases import Leases
 from features.store.lineage import Lineage, code_version
 from features.store.models import find_model
@@ -21,7 +22,7 @@ from flows.console import progress
 from pipelines import supervise
 from pipelines.leasing import lease_names
 from pipelines.options import ExtractConfig, RunConfig
-from pipelines.reading import extract_stage, makers_of, score_stage
+from pipelines.reading import extract_stage, makers_of, score_stage, spec_of
 from pipelines.waves import Summary, Wave
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Repair:
     def mend(self, findings: Iterable[Finding]) -> Iterator[str]:
         """Mend what was found; a line a step."""
         started_at, left = datetime.now(UTC), _damages(findings)
-        for step in (self._strays, self._extra_files, self._statements, self._sources, self._base):
+        for step in (self._strays, self._extra_files, self._statements, self._sources, self._imported, self._base):
             for line, done in step(left):
                 left = [damage for damage in left if damage not in done]
                 yield line
@@ -119,6 +120,24 @@ class Repair:
                 taken = _take_out(self._store, damage.batch_id)
                 told = f"nothing tells what was planned: took out {taken} files; ingest its sources again"
                 yield f"batch {damage.batch_id}: {told}", [d for d in damages if d.batch_id == damage.batch_id]
+
+    def _imported(self, damages: Sequence[Damage]) -> Iterator[tuple[str, list[Damage]]]:
+        """Features that were imported only people can bring again: the batch's go, and the coverage that tells of them.
+
+        What is left would not be whole, and a file that is imported again adds only what its batches lack.
+        """
+        for key, batch_id in sorted({(damage.table.partition("/")[2], damage.batch_id) for damage in damages}):
+            spec = spec_of(self._store, key) if key else None
+            if spec is None or not is_imported(spec):
+                continue
+            tables = (spec.coverage_table, spec.table)
+            done = [damage for damage in damages if damage.table in tables and damage.batch_id == batch_id]
+            if done:
+                paths = {table: [file.path for file in live_of(self._store, table, batch_id)] for table in tables}
+                count = sum(drop_files(self._store, table, own) for table, own in paths.items() if own)
+                again = f"triptych import-features FILE --modality {spec.modality} --name {spec.name}"
+                told = f"took out {count} files, which were imported: {again} --version {spec.version}, of each file"
+                yield f"{spec.table}  batch {batch_id}: {told}", done
 
     def _base(self, damages: Sequence[Damage]) -> Iterator[tuple[str, list[Damage]]]:
         targets: dict[str, set[str]] = defaultdict(set)

@@ -10,6 +10,7 @@ from features.extractors.registry import get_extractor
 from features.store.commit import next_generations
 from features.store.covered import follow_coverage
 from features.store.failures import closed_media, open_letters
+from features.store.import_spec import IMPORT
 from features.store.models import find_model, list_models
 from features.store.plan import read_plan, unfinished_batches, waves
 from features.store.stale import stale_batches
@@ -117,6 +118,8 @@ def _no_source(letter: Letter) -> str:
 
 def _not_runnable(store: Store, stage: str) -> str:
     kind, _, key = stage.partition(":")
+    if kind == IMPORT:
+        return f"vectors of {stage!r} are no features: mend them in their file, and triptych import-features it again"
     if kind not in (EXTRACT, SCORE):
         return f"no stage can do a letter of {stage!r} again: put back what is missing, then triptych verify --repair"
     try:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from features.fusion.segments import check_shots
 from features.schema import BATCH_ID
-from features.store.imports import IMPORT
+from features.store.import_spec import IMPORT
 from features.store.models import model_folder
 from features.store.read import read_committed, read_table
 from features.tokenizer.folder import maker_in

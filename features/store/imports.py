@@ -21,7 +21,7 @@ from features.store.import_rows import (
     table_of_vectors,
     tell_failures,
 )
-from features.store.import_spec import IMPORT, import_stage, is_imported, spec_of_file
+from features.store.import_spec import import_stage, spec_of_file
 from features.store.lineage import Lineage, code_version
 from features.store.named_media import MediaFinder
 from features.store.new_media import NewMedia, commit_new_media, commit_plan, plan_new_media
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from features.store.store import Store
 
     Row = dict[str, Any]
-
-__all__ = ["IMPORT", "Imported", "import_features", "is_imported"]
 
 
 class Imported(NamedTuple):

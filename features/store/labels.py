@@ -77,7 +77,7 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
         run_id: For lineage.
 
     Returns:
-        Labels loaded, rows changed, and what was left out because its media is a dead letter or was refused.
+        Labels loaded, rows changed, and media that were left out: a dead letter, forgotten, or use refused.
 
     Raises:
         ConfigError: The file is unreadable, lacks a column, labels unknown media, or contradicts itself; the store
@@ -108,7 +108,7 @@ def load_labels(store: Store, label_set: str, path: Path, *, run_id: str) -> Loa
     if splits:
         sides = [{"group_id": m, "media_id": m, "split": split} for m, (_, split) in splits.items()]
         upsert(store, f"splits/{label_set}", sides, key=("media_id",), lineage=lineage)
-    return LoadedLabels(len(rows), changed, tuple(skipped))
+    return LoadedLabels(len(rows), changed, tuple(dict.fromkeys(skipped)))
 
 
 def _refuse_conflict(said: dict[tuple[object, ...], tuple[Said, Row]], here: Said, row: Row, path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from features.errors import ConfigError
 from features.store import Store, read_table
 from features.store.feature_file import read_feature_file
-from features.store.imports import Imported, import_features, is_imported
+from features.store.import_spec import is_imported
+from features.store.imports import Imported, import_features
 from features.store.labels import load_labels
 from tests.store.making import SECOND, media, put, result
 
