@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from features.errors import ConfigError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PlaneCnnEncoder(Encoder):
-    """Layers of filters, ReLU and pooling by two, then a linear layer over all that is left: [batch, size].
+    """Layers of filters, pooling by two and ReLU, then a linear layer over all that is left: [batch, size].
 
     Args:
         config: Size, filters, kernel (odd), layers, dropout (before the linear layer).
@@ -43,9 +44,11 @@ class PlaneCnnEncoder(Encoder):
         widths = [channels, *[config.filters] * config.layers]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, config.kernel, padding="same"), nn.ReLU(), nn.MaxPool2d(2)]
+            # ReLU of the largest is the largest of ReLU, on a quarter of the numbers
+            layers += [nn.Conv2d(before, after, config.kernel, padding="same"), nn.MaxPool2d(2), nn.ReLU()]
         left = math.prod(side >> config.layers for side in (height, width)) * config.filters
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(config.dropout), nn.Linear(left, config.size))
+        self.layers.to(memory_format=torch.channels_last)  # pooling is more than twice as fast
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Encoded:
         """See `Encoder.forward`.
@@ -58,4 +61,5 @@ class PlaneCnnEncoder(Encoder):
             message = f"a sequence of shape {shape} cannot be told from a raw input of the same shape; take another"
             message += f" max_len than {shape[0]} for it, or another encoder than cnn"
             raise ConfigError(message)
-        return Encoded(self.layers(values.permute(0, 3, 1, 2) if values.ndim == 4 else values[:, None]))
+        planes = values.permute(0, 3, 1, 2) if values.ndim == 4 else values[:, None]
+        return Encoded(self.layers(planes.contiguous(memory_format=torch.channels_last)))
