@@ -23,7 +23,7 @@ _DATA = f"{BATCH_ID}=*/*.parquet"
 _REMOVED_KEPT = "delta.deletedFileRetentionDuration"
 _REMOVED_KEPT_HOURS = 168
 _UNFINISHED_ENTRY = re.compile(r".*#\d+|_commit_.*\.tmp")
-_HIDDEN_MODEL = re.compile(r"\.\d+\.[0-9a-f]{32}")
+_HIDDEN_MODEL = re.compile(r"\.(\d+\.[0-9a-f]{32}|training-[0-9a-f]{16})")  # half-written, or left
 DROPPED = ".dropped"
 """Folder of the store where tables go that are being dropped."""
 

@@ -80,6 +80,7 @@ def test_leftovers_of_dead_runs_are_swept(store: Store) -> None:
     put(store, "frames", "b1", frames("m1", 1))
     leftovers = [
         store.path / "models" / "mood" / f".2.{'a' * 32}" / "weights.safetensors",
+        store.path / "models" / "mood" / f".training-{'b' * 16}" / "fused-0.safetensors",
         store.path / ".triptych-store.json.123",
         store.path / ".index" / "media.arrow.123-abc",
         store.path / "frames" / "_delta_log" / "00000000000000000009.json#1",
@@ -92,9 +93,9 @@ def test_leftovers_of_dead_runs_are_swept(store: Store) -> None:
         path.write_bytes(b"12345")
     young = maintain(store, "young")
     assert (young.others, young.others_bytes) == (2, 10), "a lease that nobody holds, and what was dropped"
-    assert all(path.exists() for path in leftovers[:4])
+    assert all(path.exists() for path in leftovers[:5])
     age(store.path, 8)
-    assert maintain(store, "old").others == 4
+    assert maintain(store, "old").others == 5
     assert not any(path.exists() for path in leftovers)
     assert all(path.exists() for path in kept)
     Store.open(store.root)
