@@ -25,7 +25,7 @@ from features.store.import_spec import import_stage, spec_of_file
 from features.store.lineage import Lineage, code_version
 from features.store.named_media import MediaFinder
 from features.store.new_media import NewMedia, commit_new_media, commit_plan, plan_new_media
-from features.store.read import read_committed, read_table
+from features.store.read import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -184,7 +184,7 @@ class _Import:
 
     def _whole_media(self) -> frozenset[str]:
         """Media that have all their vectors by now."""
-        held = read_committed(self._store, self._spec.coverage_table, columns=["media_id", "status"])
+        held = read_table(self._store, self._spec.coverage_table, columns=["media_id", "status"])
         return frozenset(held.filter(pc.equal(held["status"], "ok"))["media_id"].to_pylist())
 
     def _consents(self, batch_ids: Collection[str]) -> dict[str, dict[str, str | None]]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.identity import MICROSECONDS, fingerprint, make_batch_id, second_of_batch
+from features.privacy.consent import UNSTATED
 from features.privacy.consent_policy import policy_of
 from features.privacy.consent_review import decided
 from features.schema import BASE_TABLES
@@ -134,8 +135,9 @@ def commit_new_media(store: Store, new: NewMedia, lineage: Lineage) -> frozenset
     commit_files(store, "source_results", [settled], stage=_STAGE, metadata=lineage.metadata())
     settle: Settle = settlement.settle
     commit_files(store, "media", [media], stage=_STAGE, metadata=lineage.metadata(), settle=settle)
-    commit_plan(store, new.batch_id, new.rows, lineage)
-    return frozenset(media_id for _, media_id in settlement.losers | losers)
+    lost = frozenset(media_id for _, media_id in settlement.losers | losers)
+    commit_plan(store, new.batch_id, tuple(row for row in new.rows if row["media_id"] not in lost), lineage)
+    return lost
 
 
 def commit_plan(store: Store, batch_id: str, rows: tuple[Row, ...], lineage: Lineage) -> None:
@@ -151,7 +153,7 @@ def commit_plan(store: Store, batch_id: str, rows: tuple[Row, ...], lineage: Lin
         {
             "uri": row["uri"],
             "size_bytes": 0,
-            "consent": row["consent"],
+            "consent": UNSTATED,  # what a consent file says of it may change
             "sidecars": [],
             "config_fingerprint": "",
             "planned_at": row["ingested_at"],
