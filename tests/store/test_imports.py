@@ -1,20 +1,20 @@
-"""Importing vectors: placed, whole or not at all, the same twice, other vectors refused; media that are not there."""
+"""Importing vectors: placed, whole or not at all, the same twice, other vectors refused; failures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from features.errors import ConfigError
-from features.store import Store, read_table
+from features.spec import FeatureSpec
+from features.store import Commit, Store, import_rows, read_table
+from features.store.failures import open_letters
 from features.store.feature_file import read_feature_file
+from features.store.files import checksum_of
 from features.store.import_spec import is_imported
 from features.store.imports import Imported, import_features
-from features.store.labels import load_labels
+from features.store.verify import verify_store
 from tests.store.making import SECOND, media, put, result
 
 if TYPE_CHECKING:
@@ -86,19 +86,71 @@ def test_other_vectors_are_another_version(archive: Store, tmp_path: Path) -> No
     assert rows(archive, "units@2") == [("a", 0, 10 * SECOND, [2])]
 
 
-def test_csv_parquet_and_numpy_say_the_same(archive: Store, tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    names = list("abcd")
-    lines = [f"{name},{','.join(map(repr, map(float, row)))}" for name, row in zip(names, values, strict=True)]
-    take(archive, tmp_path / "f.csv", "media,x,y,z\n" + "\n".join(lines), name="one")
-    pq.write_table(pa.table({"media": names, "values": values.tolist()}), tmp_path / "f.parquet")
-    import_features(archive, read_feature_file(tmp_path / "f.parquet"), modality="video", name="two")
-    np.save(tmp_path / "f.npy", values)
-    (tmp_path / "index.csv").write_text("media\n" + "\n".join(names))
-    file = read_feature_file(tmp_path / "f.npy", tmp_path / "index.csv")
-    import_features(archive, file, modality="video", name="three")
-    assert rows(archive, "one@1") == rows(archive, "two@1") == rows(archive, "three@1")
-    assert [row[3] for row in rows(archive, "one@1")] == values.tolist()
+def test_what_a_version_says_of_a_media_stays(archive: Store, tmp_path: Path) -> None:
+    spans = "media,start_seconds,end_seconds,x\n"
+    take(archive, tmp_path / "f.csv", spans + "a,0,1,1\na,1,2,2\nb,0,1,3\n")
+    with pytest.raises(ConfigError, match=r"holds vectors that the file lacks at 1 places .* media a at \[1000000, "):
+        take(archive, tmp_path / "f.csv", spans + "a,0,1,1\n")
+    with pytest.raises(ConfigError, match=r"holds fewer vectors at 1 places .* media b at \[2000000, "):
+        take(archive, tmp_path / "f.csv", spans + "b,0,1,3\nb,2,3,3\n")
+    assert take(archive, tmp_path / "f.csv", spans + "b,0,1,3\na,1,2,2\na,0,1,1\n").num_changed == 0
+
+
+def test_the_spec_says_that_it_was_imported_and_from_what(archive: Store, tmp_path: Path) -> None:
+    take(archive, tmp_path / "f.csv", "media,x,y\na,1,2\n")
+    spec = archive.spec("features/units@1")
+    assert spec is not None
+    assert is_imported(spec)
+    assert (spec.shape, spec.modality, spec.source) == ((2,), "video", "imported from f.csv")
+    assert dict(spec.parameters) == {"columns": "x,y"}
+    assert spec.weights_fingerprint == checksum_of(tmp_path / "f.csv")
+    take(archive, tmp_path / "g.csv", "media,x,y\nb,1,2\n")
+    assert archive.spec("features/units@1") == spec
+
+
+def test_every_batch_is_covered_and_verifies(archive: Store, tmp_path: Path) -> None:
+    for table in ("frames", "audio", "transcripts"):
+        for batch_id in ("b1", "b2"):
+            put(archive, table, batch_id, [])
+    take(archive, tmp_path / "f.csv", "media,x\na,1\n")
+    assert archive.batches("features/units@1") == archive.batches("coverage/units@1") == {"b1", "b2"}
+    assert verify_store(archive).findings == ()
+    for table in ("frames", "audio", "transcripts", "source_results"):
+        put(archive, table, "b3", [])
+    put(archive, "media", "b3", [media("late")])
+    assert "late" not in coverage(archive)
+    take(archive, tmp_path / "f.csv", "media,x\na,1\n")
+    assert coverage(archive) == {"a": "ok", "b": "absent", "c": "absent", "d": "absent", "late": "absent"}
+    assert verify_store(archive).findings == ()
+
+
+def test_media_may_be_named_in_several_ways(archive: Store, tmp_path: Path) -> None:
+    put(archive, "media", "b3", [media("b_old", name="b.mp4", superseded_by="b")])
+    text = f"media,uri,x\na,,1\nb.mp4,,2\n,c.mp4,3\n,{tmp_path / 'd.mp4'},4\n"
+    take(archive, tmp_path / "f.csv", text)
+    assert [row[0] for row in rows(archive)] == ["a", "b", "c", "d"]
+    with pytest.raises(
+        ConfigError, match=r"rows 1 \('a'\) and 2 \('a\.mp4'\) of .* are of one media, a, and of one span"
+    ):
+        take(archive, tmp_path / "g.csv", "media,x\na,1\na.mp4,1\n", name="other")
+    put(archive, "media", "b4", [media("a_twin", name="a.mp4")])
+    with pytest.raises(ConfigError, match=r"'a\.mp4' \(the name of 2 media: write their ids\)"):
+        take(archive, tmp_path / "g.csv", "media,x\na.mp4,1\n", name="other")
+
+
+def test_media_that_may_not_be_used_are_left_out(archive: Store, tmp_path: Path) -> None:
+    rows_of = [media("no", consent="refused"), media("face", consent="refused:biometric"), media("e")]
+    put(archive, "media", "b3", rows_of)
+    put(archive, "source_results", "b3", [result(None, str(tmp_path / "dead.mp4"), "failed")])
+    text = "media,uri,x\nno,,1\nface,,2\ne,,3\n,dead.mp4,4\n"
+    done = take(archive, tmp_path / "f.csv", text, modality="face")
+    assert done.skipped == ("no: use refused", "face: consent refused for biometric", "dead.mp4: a dead letter")
+    assert [row[0] for row in rows(archive)] == ["e"]
+    assert {m: s for m, s in coverage(archive).items() if m in ("no", "face", "e")} == {
+        "no": "skipped",
+        "face": "skipped",
+        "e": "ok",
+    }
 
 
 def test_a_vector_that_is_none_costs_itself(archive: Store, tmp_path: Path) -> None:
@@ -126,6 +178,13 @@ def test_a_vector_that_is_none_costs_itself(archive: Store, tmp_path: Path) -> N
             "media,x,who\na,1,me\n",
             r"columns that are no numbers: who \('me' in row 1\); mend them, or choose .* --columns",
         ),
+        ("media,order,x\na,0,1\na,0,2\n", r"the orders of media 'a' in .* are 0, 0; give 0, 1, 2 and so on, each once"),
+        ("media,order,x\na,1,1\n", r"the orders of media 'a' in .* are 1; give"),
+        ("media,order,x\na,0.5,1\n", r"row 1 of .* has order '0.5'; give 0, 1, 2"),
+        ("media,order,x\na,,1\n", r"row 1 of .* has order ''; give 0, 1, 2"),
+        ("media,order,start_us,x\na,0,1,1\n", r"has a column order and start_us too; keep the order or the spans"),
+        ("media,start_us,x\na,soon,1\n", r"row 1 of .* has start_us 'soon', which is no number"),
+        ("media,x\n,1\n", r"row 1 of .* names no media"),
         ("name,x\na,1\n", r"has neither a column media nor uri \(it has: name, x\)"),
         ("media\na\n", r"has no column of numbers \(it has: media\)"),
         ("media,x\n", r"has no rows"),
@@ -143,6 +202,7 @@ def test_a_wrong_file_changes_nothing(archive: Store, tmp_path: Path, text: str,
         ({"modality": "vido"}, r"there is no modality 'vido'; did you mean 'video'\?"),
         ({"name": "Action Units"}, r"cannot be called 'Action Units'; use a to z"),
         ({"version": 0}, r"version cannot be 0"),
+        ({"name": "mfcc"}, r"'mfcc' is the name of an extractor; give the imported feature another, such as my_mfcc"),
     ],
 )
 def test_a_wrong_word(archive: Store, tmp_path: Path, more: dict[str, Any], message: str) -> None:
@@ -150,24 +210,55 @@ def test_a_wrong_word(archive: Store, tmp_path: Path, more: dict[str, Any], mess
         take(archive, tmp_path / "f.csv", "media,x\na,1\n", **more)
 
 
-def test_vectors_of_another_size_are_another_feature(archive: Store, tmp_path: Path) -> None:
+def test_each_media_with_failures_has_one_open_letter(archive: Store, tmp_path: Path) -> None:
+    bad = "media,order,x\na,0,1\na,1,nan\na,2,0\nb,0,inf\nc,0,1\n"
+    take(archive, tmp_path / "f.csv", bad)
+    letters = {letter.media_id: letter for letter in open_letters(archive)}
+    assert sorted(filter(None, letters)) == ["a", "b"]
+    assert letters["a"].message == "the vector of row 2 of 'f.csv' is not finite (and 1 more)"
+    assert (letters["b"].stage, letters["b"].batch_id, letters["b"].attempts) == ("import:units@1", "b1", 1)
+    version = archive.load("failures").version()
+    take(archive, tmp_path / "f.csv", bad)
+    assert archive.load("failures").version() == version
+    take(archive, tmp_path / "f.csv", "media,order,x\na,0,1\na,1,2\na,2,0\nb,0,4\nc,0,1\n")
+    assert [(letter.media_id, letter.attempts) for letter in open_letters(archive)] == [("a", 2)]
+    assert [row[-1] for row in rows(archive)] == [[1], [2], [4], [1]]
+    assert coverage(archive) == {"a": "partial", "b": "ok", "c": "ok", "d": "absent"}
+
+
+def test_features_of_an_extractor_are_not_added_to(archive: Store, tmp_path: Path) -> None:
+    spec = FeatureSpec("looks", 1, "video", "frames", shape=(1,), made_by="someones:looks")
+    archive.ensure(spec.table, spec)
+    with pytest.raises(ConfigError, match=r"features/looks@1 was made by the extractor 'someones:looks'; give .* name"):
+        take(archive, tmp_path / "f.csv", "media,x\na,1\n", name="looks")
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("media,x,y\nb,1,2\n", {}, r"of so many numbers: 1, and the file's are of 2; .* --version 2"),
+        ("media,z\nb,1\n", {}, r"of the columns x, and the file's are of z"),
+        ("media,x\nb,1\n", {"modality": "face"}, r"of modality video, and the file's are of face; import it under"),
+    ],
+)
+def test_another_kind_of_vector_is_another_feature(
+    archive: Store, tmp_path: Path, text: str, more: dict[str, Any], message: str
+) -> None:
     take(archive, tmp_path / "f.csv", "media,x\na,1\n")
-    with pytest.raises(
-        Exception,
-        match=r"of so many numbers: 1, and the file's are of 2; .* --version 2",
-    ):
-        take(archive, tmp_path / "g.csv", "media,x,y\nb,1,2\n")
+    with pytest.raises(ConfigError, match=message):
+        take(archive, tmp_path / "g.csv", text, **more)
 
 
-def test_media_that_are_not_there_come_with_their_vectors(archive: Store, tmp_path: Path) -> None:
-    (tmp_path / "f.csv").write_text("media,order,x\nnew,0,1\nnew,1,2\na,0,3\n")
-    file = read_feature_file(tmp_path / "f.csv")
-    assert import_features(archive, file, modality="text", name="words", new_media=True).num_new_media == 1
-    assert import_features(archive, file, modality="text", name="words", new_media=True).num_new_media == 0
-    found = {row["name"]: row for row in read_table(archive, "media").to_pylist()}
-    assert found["new"]["duration_us"] == 2 * SECOND
-    assert (found["new"]["container"], found["new"]["has_video"]) == ("imported", False)
-    own = [row[1:] for row in rows(archive, "words@1") if row[0] == found["new"]["media_id"]]
-    assert own == [(0, SECOND, [1]), (SECOND, 2 * SECOND, [2])]
-    (tmp_path / "l.csv").write_text("media,start_seconds,end_seconds,class\nnew,0,1,x\n")
-    assert load_labels(archive, "mood", tmp_path / "l.csv", run_id="run").num_labels == 1
+def test_two_files_at_once_both_arrive(archive: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other file is imported while this one is about to be committed to the same batch."""
+    real, others = import_rows.commit_files, iter([True])
+
+    def after_a_rival(*given: Any, **more: Any) -> Commit:
+        if next(others, False):
+            take(archive, tmp_path / "g.csv", "media,x\nb,2\n")
+        return real(*given, **more)
+
+    monkeypatch.setattr(import_rows, "commit_files", after_a_rival)
+    take(archive, tmp_path / "f.csv", "media,x\na,1\n")
+    assert [(row[0], row[-1]) for row in rows(archive)] == [("a", [1]), ("b", [2])]
+    assert coverage(archive) == {"a": "ok", "b": "ok", "c": "absent", "d": "absent"}
