@@ -101,7 +101,8 @@ class Stepper:
         result = float(loss.detach())
         if part is not None:
             sum_gradients([self.model, self.task_weights])
-        clip(self.model.parameters(), self.recipe.training.clip_norm)
+        if self.recipe.training.clip_norm:
+            clip(self.model.parameters(), self.recipe.training.clip_norm)
         self.optimiser.step()
         self.num_steps += 1
         return result
