@@ -2,7 +2,7 @@
 
 Run by `make bench`. The bare loop has the same model, optimiser, order and batches over the same tensors in memory, and
 nothing else: no checkpoints, no dev loss, no masks drawn, no task weights. Ours reads what was aligned from a mapped
-file. CPU seconds of epochs in turns, the best of each counts, for these machines are noisy; the first epoch, which finds
+Run by `make bench`. The bare loop has the same model, optimiser, order, batches, and the same tensors in memory, and
 the file cold, is told alone. Two processes share each batch of a network large enough to be worth it.
 """
 
