@@ -31,6 +31,7 @@ from features.store.alignment import forgotten_media
 from features.store.files import BatchWriter
 from features.store.index import media_index
 from features.store.media import MediaSettlement
+from features.store.new_media import is_without_content, restored
 from features.store.plan import Source, read_plan
 from features.store.read import read_committed
 from features.store.rows import table_of
@@ -205,7 +206,7 @@ class _Repair:
         return Decoder(self._store, sandbox, options, Limits(), self._beat)
 
     def _make(self, member: _Member, writers: dict[str, BatchWriter], decoder: Decoder) -> None:
-        if self._consent(member) == "refused":
+        if self._consent(member) == "refused" or is_without_content(member.sources):
             member.row = member.row or self._row(member, None)
             return
         if member.row is not None and not writers:
@@ -253,6 +254,8 @@ class _Repair:
         """A row of `media`; of what cannot be decoded again, as far as the base tables tell."""
         row = media_row(member.sources[0], member.media_id, info)
         row["ingested_at"] = member.ingested_at or row["ingested_at"]
+        if is_without_content(member.sources):
+            return row | restored(self._store, self._batch_id, row["uri"])
         if info is not None or self._consent(member) == "refused":
             return row
         rows = {table: salvaged(self._store, table, self._batch_id, member.media_id) for table in BASE_TABLES}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow.compute as pc
+
 from features.identity import MICROSECONDS, fingerprint, make_batch_id, second_of_batch
 from features.privacy.consent import UNSTATED
 from features.privacy.consent_policy import policy_of
@@ -16,9 +18,12 @@ from features.store.import_places import CONTAINER
 from features.store.media import MediaSettlement, settle_results
 from features.store.named_media import IMPORTED, imported_id, order_in, time_us
 from features.store.plan import Source
+from features.store.read import read_committed
 from features.store.rows import table_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from features.store.commit import Settle
     from features.store.feature_file import FeatureFile
     from features.store.lineage import Lineage
@@ -163,6 +168,29 @@ def commit_plan(store: Store, batch_id: str, rows: tuple[Row, ...], lineage: Lin
     )
     file = write_file(store, "sources", batch_id, table_of("sources", planned), lineage=[lineage])
     commit_files(store, "sources", [file], stage=_STAGE, metadata=lineage.metadata())
+
+
+def is_without_content(sources: Sequence[Source]) -> bool:
+    """Whether the sources of a media are names: there is nothing that could be decoded."""
+    return bool(sources) and all(source.uri.startswith(IMPORTED) for source in sources)
+
+
+def restored(store: Store, batch_id: str, uri: str) -> Row:
+    """What can be told of a media without content when its row of `media` is lost: by its name and its vectors.
+
+    It lasts until the latest end of any vector, which may be less than was stated.
+
+    Args:
+        store: The store.
+        batch_id: Its batch.
+        uri: As in `sources`.
+    """
+    name = uri.removeprefix(IMPORTED)
+    media_id, end_us = imported_id(name), 1
+    for table in (table for table in store.tables() if table.startswith("features/")):
+        rows = read_committed(store, table, batch_ids=[batch_id], columns=["media_id", "end_us"])
+        end_us = max(end_us, pc.max(rows.filter(pc.equal(rows["media_id"], media_id))["end_us"]).as_py() or 0)
+    return {"name": name, "container": CONTAINER, "duration_us": end_us}
 
 
 def _commit(store: Store, table: str, new: NewMedia, rows: Any, lineage: Lineage) -> None:  # noqa: ANN401 - a pa.Table

@@ -173,6 +173,18 @@ def test_forgotten_people_do_not_come_back(published: Store, folder: Path, tript
     assert verify_store(published).findings == ()
 
 
+@pytest.mark.parametrize("table", ["media", "sources", "source_results", "frames"])
+def test_media_without_content_are_mended_like_others(published: Store, table: str) -> None:
+    columns = ("media_id", "name", "uri", "container", "duration_us", "has_text")
+    before = [[row[name] for name in columns] for row in read_table(published, "media").to_pylist()]
+    (path,) = published.files(table)["path"].to_pylist()
+    (published.table_path(table) / path).unlink()
+    assert mend(published)
+    assert verify_store(published).findings == ()
+    assert [[row[name] for name in columns] for row in read_table(published, "media").to_pylist()] == before
+    assert not read_table(published, "failures").num_rows
+
+
 @pytest.mark.parametrize("table", ["features/words@1", "coverage/words@1"])
 def test_what_is_damaged_goes_and_is_imported_again(
     published: Store, folder: Path, triptych: Triptych, table: str
