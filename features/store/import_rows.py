@@ -164,8 +164,8 @@ def _refuse_changes(spec: FeatureSpec, new: pa.Table, before: pa.Table, whole: C
     both = [number for number, place in enumerate(theirs) if place in ours]
     old, now = _matrix(spec, before)[both], _matrix(spec, new)[[ours[theirs[number]] for number in both]]
     other = [theirs[both[number]] for number in np.flatnonzero((old != now).any(axis=1))]
-    more = [place for place in ours if place.media_id in whole and place not in set(theirs)]
-    changed = [*other, *gone, *more]
+    more = [place for place in ours.keys() - set(theirs) if place.media_id in whole]
+    changed = [*other, *gone, *sorted(more)]
     if changed:
         what = "other vectors" if other else "vectors that the file lacks" if gone else "fewer vectors"
         media_id, start_us, end_us = changed[0]
