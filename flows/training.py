@@ -191,7 +191,8 @@ def read_examples(store: Store, recipe: Recipe) -> tuple[Examples, list[dict[str
 
     labels = _labels(store, recipe)
     for feature in recipe.tables:
-        _require(store, f"features/{feature.name}", f"extract it: triptych --store {store.root} extract")
+        remedy = f"extract it: triptych --store {store.root} extract; or give its vectors: import-features"
+        _require(store, f"features/{feature.name}", remedy)
     tables = read_tables(store, (), None)
     coverage = {f.name: read_table(store, f"coverage/{f.name}").drop_columns([BATCH_ID]) for f in recipe.tables}
     groups, splits = _splits(store, recipe, tables.media, labels)
