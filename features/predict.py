@@ -214,8 +214,9 @@ def _shots(model: LoadedModel, given: Given) -> pa.Table | None:
 def _extractor_of(key: str, specs: Mapping[str, str]) -> Extractor:
     spec = FeatureSpec.from_json(specs[key]) if key in specs else None
     if spec is not None and is_imported(spec):
+        give = f"triptych import-features FILE --modality {spec.modality} --name {spec.name}"
         message = f"the model learned from {key}, which was imported, and no extractor makes it: ingest the media,"
-        message += f" triptych import-features its vectors --modality {spec.modality} --name {spec.name}, and score it"
+        message += f" give its vectors ({give}), and score it"
         raise ConfigError(message)
     maker = spec.maker if spec is not None else key.partition("@")[0]
     extractor = get_extractor(maker)

@@ -145,7 +145,9 @@ def test_a_published_set_trains_and_scores(published: Store, folder: Path, tript
     predicted = triptych("--store", published.root, "predict", "moods", words)
     assert predicted.status == 2
     assert "the model learned from words@1, which was imported" in predicted.err
-    assert "triptych import-features its vectors --modality text --name words, and score it" in predicted.err
+    assert (
+        "give its vectors (triptych import-features FILE --modality text --name words), and score it" in predicted.err
+    )
 
 
 def test_other_commands_know_what_it_is(published: Store, triptych: Triptych) -> None:
