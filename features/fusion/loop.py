@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from features.extractors.device import pick_device
-from features.fusion.distributed import Rank, gather, run_processes, shard, sum_over_ranks
+from features.fusion.distributed import Rank, run_processes, shard, sum_over_ranks
 from features.fusion.keeping import Keeper
 from features.fusion.model import FusionModel, ModelInputs, tensors_of
 from features.fusion.prediction import one_thread
@@ -227,20 +227,24 @@ class Fit:
             yield np.concatenate(waiting)
 
     def _dev_loss(self) -> float:
-        """Mean loss on the dev split, a media's segments together where there is context; the same in all processes."""
+        """Mean loss on the dev split, a media's segments together where there is context; the same in all processes.
+
+        Pieces are dealt to the processes, which add up what they find.
+        """
         self.model.eval()
         rows = self.plan.dev_rows
-        step = max(1, len(rows)) if self._has_context else _DEV_ROWS
-        total = {task: [0.0, 0.0] for task in self.plan.tasks}
+        share = math.ceil(len(rows) / self.rank.num_ranks)
+        step = max(1, len(rows) if self._has_context else min(_DEV_ROWS, share))
+        tasks = list(self.plan.tasks)
+        total = torch.zeros(len(tasks), 2, dtype=torch.float64)  # loss times weight, and weight
         with torch.no_grad():
-            for start in range(0, len(rows), step):
+            for start in range(step * self.rank.rank, len(rows), step * self.rank.num_ranks):
                 piece = rows[start : start + step]
                 logits = self.model(self.plan.batch(piece, self.rank.device))
                 for task, (loss, weight) in self.stepper.losses(logits, self.labels.of(piece)).items():
-                    total[task][0] += float(loss) * weight
-                    total[task][1] += weight
-        found = sum(self.stepper.weight_of(task) * loss / weight for task, (loss, weight) in total.items() if weight)
-        return float(gather(torch.tensor([found], dtype=torch.float64))[0])
+                    total[tasks.index(task)] += torch.tensor([float(loss) * weight, weight], dtype=torch.float64)
+        found = zip(tasks, sum_over_ranks(total).tolist(), strict=True)
+        return float(sum(self.stepper.weight_of(task) * loss / weight for task, (loss, weight) in found if weight))
 
 
 def _seed_of(seed: int, epoch: int, rank: int) -> int:
