@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,6 @@ import pyarrow as pa
 from features.errors import ConfigError, ExtractionError
 from features.extractors.engine import extract_media
 from features.extractors.registry import get_extractor
-from features.fusion.recipe import RAW_INPUTS
 from features.fusion.scoring import score_segments
 from features.identity import media_id_of_file, media_id_of_parts
 from features.media.decode import decode_media, end_of, with_text
@@ -179,19 +177,16 @@ def predict(
 
 def _raw(model: LoadedModel, given: Given) -> dict[str, Callable[[pa.Table], RawFound]]:
     """What computes the raw inputs that the model wants, from what was decoded."""
-    names = [feature.name for feature in model.recipe.features if feature.name in RAW_INPUTS]
-    if not names:
+    if not model.recipe.raw_inputs:
         return {}
-    from features.raw.segments import patches_of, pictures_of
+    from features.raw.segments import makers_of_raw  # with the decoders of pictures and sound
 
     decoded = given.decoded
     tables = {
         "frames": frame_rows(given.media_id, decoded.frames),
         "audio": audio_rows(given.media_id, decoded.audio),
     }
-    source = MemoryRows(tables)
-    makers = {"frame64": pictures_of, "log_mel_128": patches_of}
-    return {name: partial(makers[name], source, "") for name in names}
+    return dict(makers_of_raw(model.recipe.raw_inputs, MemoryRows(tables)))
 
 
 def options_of(model: LoadedModel) -> DecodeOptions:

@@ -51,7 +51,7 @@ def _task_text(task: TaskComparison) -> str:
 
 
 def _difference(task: TaskComparison, other: Difference, sign: int) -> str:
-    return f"{task.in_words(other, sign)} (95 % interval {task.ends_in_words(other, sign)})"
+    return "{} ({})".format(*task.in_words(other, sign=sign))
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

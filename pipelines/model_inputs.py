@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from features.fusion.dataset import rows_found
 from features.fusion.inputs import Gathered, align
-from features.fusion.recipe import RAW_INPUTS
+from features.fusion.normalise import owner_of
 from features.reading.raw import RAW_TABLES
 from features.reading.snapshot import take_snapshot
 from features.schema import BATCH_ID
@@ -51,10 +51,12 @@ def read_inputs(
     snapshot = raw_snapshot(store, recipe)
     batch_of = _batches_of(store)
     ids = labelled.media_ids
-    batches = np.array([batch_of[ids[row]] for row in rows.tolist()], dtype=object)
+    by_batch: dict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows.tolist()):
+        by_batch[batch_of[ids[row]]].append(place)
     gathered = Gathered(len(rows))
-    for batch_id in dict.fromkeys(batches.tolist()):
-        places = np.flatnonzero(batches == batch_id)
+    for batch_id, own in by_batch.items():
+        places = np.array(own, np.int64)
         segments = labelled.segments.take(pa.array(rows[places]))
         tables = {
             feature.name: rows_found(
@@ -85,18 +87,16 @@ def raw_snapshot(store: Store, recipe: Recipe, versions: Mapping[str, int] | Non
 
 def raw_tables(recipe: Recipe) -> list[str]:
     """Base tables that the recipe's raw inputs are computed from."""
-    return [RAW_TABLES[feature.name] for feature in recipe.features if feature.name in RAW_INPUTS]
+    return [RAW_TABLES[name] for name in recipe.raw_inputs]
 
 
 def raw_of(snapshot: Snapshot | None, recipe: Recipe, batch_id: str) -> dict[str, Callable[[pa.Table], RawFound]]:
     """What computes each raw input of a batch's segments, by its name."""
     if snapshot is None:
         return {}
-    from features.raw.segments import patches_of, pictures_of  # with the decoders of pictures and sound
+    from features.raw.segments import makers_of_raw  # with the decoders of pictures and sound
 
-    makers = {"frames": pictures_of, "audio": patches_of}
-    names = [feature.name for feature in recipe.features if feature.name in RAW_INPUTS]
-    return {name: partial(makers[RAW_TABLES[name]], snapshot, batch_id) for name in names}
+    return dict(makers_of_raw(recipe.raw_inputs, snapshot, batch_id))
 
 
 def media_beside(
@@ -106,11 +106,11 @@ def media_beside(
     if recipe.normalisation.per != "subject":
         return {}
     media = read_table(store, "media", columns=["media_id", "subject_ids"], versions=versions).to_pylist()
-    here = {"+".join(sorted(row["subject_ids"] or ())) for row in media if row[BATCH_ID] == batch_id} - {""}
+    here = {owner_of(row["subject_ids"]) for row in media if row[BATCH_ID] == batch_id} - {""}
     return {
         row["media_id"]: row[BATCH_ID]
         for row in media
-        if row[BATCH_ID] != batch_id and "+".join(sorted(row["subject_ids"] or ())) in here
+        if row[BATCH_ID] != batch_id and owner_of(row["subject_ids"]) in here
     }
 
 

@@ -17,6 +17,7 @@ from features.transcripts.choice import source_rank
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from features.fusion.loaded import LoadedModel
     from features.spec import FeatureSpec
     from features.store import Store
     from features.store.models import ModelRef
@@ -108,7 +109,15 @@ def feature_keys(store: Store, ref: ModelRef) -> tuple[str, ...]:
     """
     from features.fusion.checkpoint import load_model
 
-    model = load_model(model_folder(store, ref))
+    return keys_of_model(store, load_model(model_folder(store, ref)))
+
+
+def keys_of_model(store: Store, model: LoadedModel) -> tuple[str, ...]:
+    """As `feature_keys`, of a model that is loaded.
+
+    Raises:
+        ModelError: A feature was made otherwise.
+    """
     keys = tuple(feature.name for feature in model.recipe.tables)
     specs = {key: store.spec(f"features/{key}") for key in keys if store.has(f"features/{key}")}
     model.check_features({key: spec.to_json() for key, spec in specs.items() if spec is not None})

@@ -18,9 +18,8 @@ from pipelines.model_inputs import raw_of, raw_snapshot, raw_tables, read_with_n
 from pipelines.reading import (
     BatchTables,
     best_sources,
-    feature_keys,
+    keys_of_model,
     score_stage,
-    scores_shots,
     transcript_tables,
 )
 from pipelines.sinks import CommitWave, Heartbeat, commit_tables
@@ -97,9 +96,9 @@ def build(root: beam.PCollection[str], ref: ModelRef, wave: Wave) -> beam.PColle
 
 def lineage_of(store: Store, ref: ModelRef, wave: Wave) -> Lineage:
     """What the scores say of their making; their inputs are read at the versions that stand here."""
-    features = [f"features/{key}" for key in feature_keys(store, ref)]
-    shots = ["shots@1"] if scores_shots(store, ref) else []
     model = load_model(model_folder(store, ref))
+    features = [f"features/{key}" for key in keys_of_model(store, model)]
+    shots = ["shots@1"] if model.recipe.score_segmentation == "shots" else []
     return wave.lineage(
         score_stage(ref),
         fingerprint=model.fingerprint,
@@ -126,8 +125,8 @@ def summary(store: Store, ref: ModelRef, batch_ids: tuple[str, ...]) -> Summary:
 def read_batch(batch_id: str, root: str, ref: ModelRef, lineage: Lineage) -> BatchTables:
     """Read what the model needs of a batch, and of media of the same subjects where it normalises per subject."""
     store = Store.open(root)
-    recipe = load_model(model_folder(store, ref)).recipe
-    return read_with_neighbours(store, recipe, feature_keys(store, ref), batch_id, lineage.versions)
+    model = load_model(model_folder(store, ref))
+    return read_with_neighbours(store, model.recipe, keys_of_model(store, model), batch_id, lineage.versions)
 
 
 def write_batch(output: BatchScores, root: str, ref: ModelRef, lineage: Lineage) -> FileRecord:

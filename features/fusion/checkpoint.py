@@ -11,12 +11,12 @@ from features.errors import ConfigError, ModelError, SchemaError
 from features.fusion.loaded import LoadedModel
 from features.fusion.model import Architecture, FusionModel, for_prediction
 from features.fusion.normalise import Scale
-from features.fusion.publish import fingerprint_of, publish_folder
 from features.fusion.recipe import Recipe, recipe_from_json, recipe_to_json
 from features.fusion.results import Comparison
 from features.fusion.settings import Place, parse
 from features.spec import FeatureSpec
 from features.store.lineage import code_version
+from features.store.publish import fingerprint_of, write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,14 @@ def save_model(
         EPOCHS: "\n".join(lines).encode(),
         CARD_FILE: model_card(facts_of(stated, version=folder.name)).encode(),
     }
-    publish_folder(folder, files)
+    if folder.exists():
+        message = f"there is a model at {str(folder)!r} already; a model is never overwritten: save under a new version"
+        raise ModelError(message)
+    try:
+        write_folder(folder, files)
+    except OSError as error:
+        message = f"cannot write model {str(folder)!r} ({error.strerror or error}); free space or choose another place"
+        raise ModelError(message) from error
 
 
 def load_model(folder: Path) -> LoadedModel:

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
-from features.fusion.evaluate import RESAMPLES, calibrated, compare_task, evaluate, hold_out
+from features.fusion.evaluate import RESAMPLES, calibrated, compare_task, evaluate, hold_out, probe
 from features.fusion.normalise import normalise, scales_of
 from features.fusion.results import Comparison
 from features.fusion.training import check_examples, train
@@ -68,10 +68,12 @@ def compare(
             trained = calibrated(trained, examples, of_calibration.rows)
         models[name] = trained
         evaluations[name] = evaluate(name, trained, examples)
+    fused = models[FUSED]
+    probes = probe(fused, examples)
     compared = tuple(
-        compare_task(task, models[FUSED], examples, evaluations, plans, of_calibration) for task in examples.tasks
+        compare_task(task, fused, examples, evaluations, plans, probes, of_calibration) for task in examples.tasks
     )
-    return models[FUSED], Comparison(
+    return fused, Comparison(
         tasks=compared,
         num_rows=tuple(len(examples.rows_of(split)) for split in ("train", "dev", "test")),
         num_test_groups=len({examples.groups[row] for row in examples.rows_of("test")}),

@@ -10,7 +10,7 @@ import numpy as np
 from features.fusion.bootstrap import interval, paired_bootstrap
 from features.fusion.calibration import calibration_error, calibration_groups, fit_temperature, logits_of
 from features.fusion.metrics import Metrics, measure, score_rows
-from features.fusion.prediction import predict_outputs
+from features.fusion.prediction import predict_outputs, prior_outputs
 from features.fusion.results import Calibration, Difference, ModelResult, TaskComparison
 
 if TYPE_CHECKING:
@@ -36,11 +36,30 @@ _CALIBRATION = "calibration"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model says of the dev and test rows, by split and task, and how many test rows it has a modality of."""
+    """What a model says of the dev and test rows.
+
+    Attributes:
+        name: Of the model.
+        outputs: By split and task.
+        num_test_present: Test rows that it has a modality of.
+    """
 
     name: str
     outputs: Mapping[str, Mapping[str, NDArray[np.float64]]]
     num_test_present: int
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What the fused model says of the test rows otherwise: by task, and by the modality that is masked.
+
+    Attributes:
+        uncalibrated: Without its temperatures; none where it has none.
+        without: With a modality masked; none where it has no other.
+    """
+
+    uncalibrated: Mapping[str, NDArray[np.float64]]
+    without: Mapping[str, Mapping[str, NDArray[np.float64]]]
 
 
 class HeldOut(NamedTuple):
@@ -93,12 +112,23 @@ def evaluate(name: str, trained: Trained, examples: Examples) -> Evaluation:
     return Evaluation(name, outputs, int(present[rows["test"]].sum()))
 
 
+def probe(fused: Trained, examples: Examples) -> Probes:
+    """Ask the fused model of the test rows once more, without its temperatures and without each modality."""
+    rows = examples.rows_of("test")
+    masked = fused.modalities if len(fused.modalities) > 1 else ()
+    return Probes(
+        _outputs(replace(fused, temperatures={}), examples, rows) if fused.temperatures else {},
+        {modality: _outputs(fused, examples, rows, without=modality) for modality in masked},
+    )
+
+
 def compare_task(
     task: str,
     fused: Trained,
     examples: Examples,
     evaluations: Mapping[str, Evaluation],
     plans: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]],
+    probes: Probes,
     of_calibration: HeldOut,
 ) -> TaskComparison:
     """The fused model beside the others on one task.
@@ -109,11 +139,12 @@ def compare_task(
         examples: Of all splits.
         evaluations: By name of the model, the fused one first.
         plans: Modalities and tasks by the same names.
+        probes: What the fused model says otherwise.
         of_calibration: What the temperature was fitted on.
     """
     judge = _Judge(task, examples)
     first, *others = evaluations
-    own = {name: judge.result(evaluations[name], plans[name][0]) for name in evaluations if task in plans[name][1]}
+    own = {name: judge.result(evaluations[name]) for name in evaluations if task in plans[name][1]}
     subsets = [name for name in others if name in own and len(plans[name][1]) == len(examples.tasks)]
     single = [name for name in subsets if len(plans[name][0]) == 1]
     best = max(single, key=lambda name: (judge.dev_score(evaluations[name]), -(own[name].dev.nll or 0)), default="")
@@ -134,9 +165,9 @@ def compare_task(
         subsets=tuple(own[name] for name in subsets if name not in single),
         best_single=best,
         gain=judge.difference(best, told, evaluations[best]) if best else Difference("", 0.0, 0.0, 0.0),
-        absence=judge.absences(fused, told),
-        alone=tuple(judge.difference(name, told, evaluations[name]) for name in alone if task in plans[name][1]),
-        calibration=judge.calibration(fused, of_calibration),
+        absence=judge.absences(told, probes),
+        alone=tuple(judge.difference(name, told, evaluations[name]) for name in alone),
+        calibration=judge.calibration(fused, told, probes, of_calibration),
     )
 
 
@@ -149,14 +180,12 @@ class _Judge:
         self._examples = examples
         self._known = {split: self.targets.known[examples.rows_of(split)] for split in ("dev", "test")}
         self._truth = {split: self._of(split) for split in ("dev", "test")}
-        self._test = examples.rows_of("test")[self._known["test"]]
-        self.groups = [examples.groups[row] for row in self._test]
+        self.groups = [examples.groups[row] for row in examples.rows_of("test")[self._known["test"]]]
 
     def _of(self, split: str) -> TaskTargets:
         return self.targets.take(self._examples.rows_of(split)[self._known[split]])
 
-    def result(self, told: Evaluation, modalities: tuple[str, ...]) -> ModelResult:
-        del modalities
+    def result(self, told: Evaluation) -> ModelResult:
         scores = self._scores(told)
         low, high = interval(scores, self.groups, resamples=RESAMPLES)
         return ModelResult(
@@ -165,33 +194,28 @@ class _Judge:
         )  # fmt: skip
 
     def dev_score(self, told: Evaluation) -> float:
-        return float(self._rows(self._truth["dev"], told.outputs["dev"][self.task][self._known["dev"]]).mean())
+        return float(self._rows("dev", told.outputs["dev"]).mean())
 
     def difference(self, name: str, told: Evaluation, other: Evaluation) -> Difference:
         return self._difference(name, self._scores(told), self._scores(other))
 
     def majority(self, prior: tuple[float, ...]) -> Metrics:
         truth = self._truth["test"]
-        said = np.full(len(truth.values), prior[0]) if truth.kind == "regression" else _tiled(prior, len(truth.values))
-        return measure(truth.kind, truth.values, said)
+        return measure(truth.kind, truth.values, prior_outputs(truth.kind, prior, len(truth.values)))
 
-    def absences(self, fused: Trained, told: Evaluation) -> tuple[Difference, ...]:
+    def absences(self, told: Evaluation, probes: Probes) -> tuple[Difference, ...]:
         """What masking each modality costs the model, where it has others."""
-        if len(fused.modalities) < 2:
-            return ()
-        found = []
-        for modality in fused.modalities:
-            hidden = _outputs(fused, self._examples, self._test, without=modality)[self.task]
-            found.append(self._difference(modality, self._scores(told), self._rows(self._truth["test"], hidden)))
-        return tuple(found)
+        scores = self._scores(told)
+        hidden = {modality: self._rows("test", outputs) for modality, outputs in probes.without.items()}
+        return tuple(self._difference(modality, scores, other) for modality, other in hidden.items())
 
-    def calibration(self, fused: Trained, held: HeldOut) -> tuple[Calibration, ...]:
+    def calibration(self, fused: Trained, told: Evaluation, probes: Probes, held: HeldOut) -> tuple[Calibration, ...]:
         if self.task not in fused.temperatures:
             return ()
         truth = self._truth["test"]
-        outputs = _outputs(fused, self._examples, self._test)[self.task]
-        plain = _outputs(replace(fused, temperatures={}), self._examples, self._test)[self.task]
-        before, after = (measure(truth.kind, truth.values, said) for said in (plain, outputs))
+        outputs = self._said("test", told.outputs["test"])
+        before = measure(truth.kind, truth.values, self._said("test", probes.uncalibrated))
+        after = measure(truth.kind, truth.values, outputs)
         found = Calibration(
             temperature=fused.temperatures[self.task],
             num_groups=len({self._examples.groups[row] for row in held.rows}),
@@ -204,16 +228,20 @@ class _Judge:
         )
         return (found,)
 
+    def _said(self, split: str, outputs: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What is said of the rows of a split that the task labels."""
+        return outputs[self.task][self._known[split]]
+
     def _metrics(self, told: Evaluation, split: str) -> Metrics:
         truth = self._truth[split]
-        return measure(truth.kind, truth.values, told.outputs[split][self.task][self._known[split]])
+        return measure(truth.kind, truth.values, self._said(split, told.outputs[split]))
 
     def _scores(self, told: Evaluation) -> NDArray[np.float64]:
-        return self._rows(self._truth["test"], told.outputs["test"][self.task][self._known["test"]])
+        return self._rows("test", told.outputs["test"])
 
-    @staticmethod
-    def _rows(truth: TaskTargets, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        return score_rows(truth.kind, truth.values, outputs)
+    def _rows(self, split: str, outputs: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        truth = self._truth[split]
+        return score_rows(truth.kind, truth.values, self._said(split, outputs))
 
     def _difference(self, name: str, scores: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
         low, high = paired_bootstrap(scores, other, self.groups, resamples=RESAMPLES)
@@ -229,7 +257,3 @@ def _outputs(
     place = examples.place
     own = place._replace(media=place.media[rows], order=place.order[rows])
     return predict_outputs(trained.models(), inputs, own, trained.priors, trained.temperatures)
-
-
-def _tiled(prior: tuple[float, ...], num_rows: int) -> NDArray[np.float64]:
-    return np.tile(np.asarray(prior, np.float64), (num_rows, 1))

@@ -52,10 +52,16 @@ def difference_words(kind: str, difference: Difference, *, sign: int = 1) -> str
         difference: What the model has over another, more being better.
         sign: -1 tells the change from the model to the other.
     """
-    scale, digits, unit = (-sign, 3, "") if kind == "regression" else (100 * sign, 1, " points")
+    value, ends = difference_parts(kind, difference, sign=sign)
+    unit = "" if kind == "regression" else " points"
+    return f"{value}{unit} ({ends})"
+
+
+def difference_parts(kind: str, difference: Difference, *, sign: int = 1) -> tuple[str, str]:
+    """The change itself and the ends of its interval, the lower first, without a unit; see `difference_words`."""
+    scale, digits = (-sign, 3) if kind == "regression" else (100 * sign, 1)
     low, high = sorted((scale * difference.low, scale * difference.high))
-    value = _signed(scale * difference.value, digits)
-    return f"{value}{unit} ({_signed(low, digits)} to {_signed(high, digits)})"
+    return _signed(scale * difference.value, digits), f"{_signed(low, digits)} to {_signed(high, digits)}"
 
 
 def metric_words(metrics: Metrics, field: str) -> str:

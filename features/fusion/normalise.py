@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -56,7 +56,12 @@ def owners_of(config: NormalisationConfig, media: pa.Table, media_ids: Sequence[
         return ()
     subjects = dict(zip(media["media_id"].to_pylist(), media["subject_ids"].to_pylist(), strict=True))
     of_subject = config.per == "subject"
-    return tuple("+".join(sorted((of_subject and subjects.get(name)) or [name])) for name in media_ids)
+    return tuple((of_subject and owner_of(subjects.get(name))) or name for name in media_ids)
+
+
+def owner_of(subjects: Collection[str] | None) -> str:
+    """The people of a media as one name; an empty text where none are stated."""
+    return "+".join(sorted(subjects or ()))
 
 
 def normalise(
@@ -74,11 +79,12 @@ def normalise(
     if not owners or not names:
         return inputs
     _, codes = np.unique(np.asarray(owners, dtype=object).astype(str), return_inverse=True)
+    of_owners = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     values = dict(inputs.values)
     for name in names:
         values[name] = np.array(values[name])  # the caller's own stays as it is
-        for code in range(int(codes.max()) + 1):
-            rows = np.flatnonzero((codes == code) & inputs.present[name])
+        for own in of_owners:
+            rows = own[inputs.present[name][own]]
             _normalise_rows(values[name], rows, inputs.lengths.get(name), scales[name], config.at_least)
     return replace(inputs, values=values)
 

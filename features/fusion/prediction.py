@@ -55,7 +55,7 @@ def predict_outputs(
     """
     shapes = models[0].architecture.tasks
     inputs = inputs.only(models[0].architecture.modalities)
-    result = {task.name: _prior(task, priors[task.name], len(inputs)) for task in shapes}
+    result = {task.name: prior_outputs(task.kind, priors[task.name], len(inputs)) for task in shapes}
     known = np.flatnonzero(inputs.any_present())
     with torch.inference_mode(), one_thread():
         for rows in _batches(inputs, place, known):
@@ -75,6 +75,19 @@ def decisions(kind: str, outputs: NDArray[np.float64]) -> NDArray[np.int64] | ND
     if kind in ("class", "binary"):
         return np.asarray(outputs.argmax(axis=1), np.int64)
     return np.asarray(outputs > 0.5, np.int64) if kind == "multilabel" else outputs
+
+
+def prior_outputs(kind: str, prior: Sequence[float], num_rows: int) -> NDArray[np.float64]:
+    """What is said without any modality of each of some rows, as `predict_outputs` gives it.
+
+    Args:
+        kind: Of the task.
+        prior: As of `TaskTargets.prior`.
+        num_rows: How many rows.
+    """
+    if kind == "regression":
+        return np.full(num_rows, prior[0], np.float64)
+    return np.tile(np.asarray(prior, np.float64), (num_rows, 1))
 
 
 @contextlib.contextmanager
@@ -118,9 +131,3 @@ def _probabilities(model: FusionModel, task: TaskShape, logits: torch.Tensor) ->
         return (logits * std + mean)[:, 0]
     share = torch.sigmoid(logits)
     return torch.cat([1 - share, share], dim=1) if task.kind == "binary" else share
-
-
-def _prior(task: TaskShape, prior: Sequence[float], num_rows: int) -> NDArray[np.float64]:
-    if task.kind == "regression":
-        return np.full(num_rows, prior[0], np.float64)
-    return np.tile(np.asarray(prior, np.float64), (num_rows, 1))

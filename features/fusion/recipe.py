@@ -126,6 +126,11 @@ class Recipe:
         """The features that are stored: all but raw inputs."""
         return tuple(feature for feature in self.features if feature.name not in RAW_INPUTS)
 
+    @property
+    def raw_inputs(self) -> tuple[str, ...]:
+        """Names of the raw inputs among the features."""
+        return tuple(feature.name for feature in self.features if feature.name in RAW_INPUTS)
+
     def features_of(self, modality: str) -> tuple[RecipeFeature, ...]:
         """The features that speak for a modality."""
         return tuple(feature for feature in self.features if feature.modality == modality)

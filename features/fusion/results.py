@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from features.errors import ConfigError, ModelError
 from features.fusion.calibration import CalibrationBin
+from features.fusion.figures import difference_parts
 from features.fusion.metrics import Metrics
 from features.fusion.settings import Place, parse
 
@@ -128,27 +129,18 @@ class TaskComparison:
         """What the comparison shows, in a sentence."""
         if not self.single:
             return "no gain shown: no modality was trained alone (--ablate single)"
-        gain = f"fusion {self.in_words(self.gain)} over {self.best_single} alone"
-        interval = f"95 % interval {self.ends_in_words(self.gain)}"
+        words, interval = self.in_words(self.gain)
+        gain = f"fusion {words} over {self.best_single} alone"
         if self.gain_shown:
             return f"gain shown: {gain} ({interval}, {self.num_test_groups} test groups)"
         few = f"; fewer than {MIN_TEST_GROUPS} groups show none" if self.num_test_groups < MIN_TEST_GROUPS else ""
         return f"no gain shown: {gain} ({interval}, {self.num_test_groups} test groups{few})"
 
-    def in_words(self, difference: Difference, sign: int = 1) -> str:
-        """A difference: `+6.1 points`, or of an error, of which less is better, `-0.020 of mean absolute error`."""
+    def in_words(self, difference: Difference, *, sign: int = 1) -> tuple[str, str]:
+        """A difference and its interval: `+6.1 points`; of an error, less of which is better, what it changes by."""
+        value, ends = difference_parts(self.kind, difference, sign=sign)
         unit = "of mean absolute error" if self.kind == "regression" else "points"
-        return f"{self._signed(sign * difference.value)} {unit}"
-
-    def ends_in_words(self, difference: Difference, sign: int = 1) -> str:
-        """The ends of its interval, the lower first."""
-        is_error = self.kind == "regression"
-        ends = sorted((sign * difference.low, sign * difference.high), reverse=is_error)
-        return " to ".join(self._signed(end) for end in ends)
-
-    def _signed(self, value: float) -> str:
-        scale, digits = (-1, 3) if self.kind == "regression" else (100, 1)
-        return f"{round(scale * value, digits) + 0.0:+.{digits}f}"  # no -0.0
+        return f"{value} {unit}", f"95 % interval {ends}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,8 @@ class Stepper:
         self.model = model
         self.num_steps = 0
         self._steps_per_epoch = steps_per_epoch
-        tasks = recipe.tasks if len(recipe.tasks) > 1 else recipe.tasks[:1]
         kinds = {task.name: task.kind for task in model.architecture.tasks}
-        fixed = {task.name: task.weight if len(kinds) > 1 else 1.0 for task in tasks if task.name in kinds}
+        fixed = {task.name: task.weight if len(kinds) > 1 else 1.0 for task in recipe.tasks if task.name in kinds}
         self.task_weights = TaskWeights(kinds, fixed, learned=recipe.training.loss_weights == "uncertainty")
         self.task_weights.to(next(model.parameters()).device)
         self._rate = recipe.training.learning_rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from features.raw.sound import NUM_SAMPLES, log_mel_128, num_frames_of
 from features.records import AudioChunk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from numpy.typing import NDArray
 
     from features.raw.source import RowSource
@@ -86,6 +89,20 @@ def patches_of(snapshot: RowSource, batch_id: str, segments: pa.Table) -> Found:
             if not waiting[own]:
                 _close(found, own, open_crops.pop(own))
     return found
+
+
+def makers_of_raw(
+    names: Iterable[str], source: RowSource, batch_id: str = ""
+) -> dict[str, Callable[[pa.Table], Found]]:
+    """What computes each raw input of a batch's segments, by its name.
+
+    Args:
+        names: Raw inputs.
+        source: Rows of `frames` and `audio`, of those that are named.
+        batch_id: The batch.
+    """
+    makers = {"frame64": pictures_of, "log_mel_128": patches_of}
+    return {name: partial(makers[name], source, batch_id) for name in names}
 
 
 class _Crop:

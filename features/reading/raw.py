@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.fusion.recipe import RAW_INPUTS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 RAW_TABLES = {"frame64": "frames", "log_mel_128": "audio"}
 """Raw inputs, and the table that each is computed from."""
 
-_SHAPES = {"frame64": (64, 64, 3), "log_mel_128": (128, 128)}
 _TRACKS = {"frames": "has_video", "audio": "has_audio"}
 
 
@@ -33,7 +34,7 @@ class RawColumn(NamedTuple):
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of its array."""
-        return _SHAPES[self.name]
+        return RAW_INPUTS[self.name]
 
     @property
     def fields(self) -> tuple[pa.Field, ...]:
@@ -47,10 +48,10 @@ class RawColumn(NamedTuple):
         self, snapshot: Snapshot, batch_id: str, segments: pa.Table, wanted: frozenset[str], media_id: str | None
     ) -> dict[str, pa.Array]:
         """The input's columns for the segments of a batch; each picture or chunk of sound is decoded at most once."""
-        from features.raw.segments import patches_of, pictures_of  # with the decoders of pictures and sound
+        from features.raw.segments import makers_of_raw  # with the decoders of pictures and sound
 
         del wanted, media_id  # whether there is an array is known once it is decoded; the segments say of which media
-        found = (pictures_of if self.table == "frames" else patches_of)(snapshot, batch_id, segments)
+        found = makers_of_raw([self.name], snapshot, batch_id)[self.name](segments)
         return {
             self.name: fixed_lists(found.values, found.present),
             f"{self.name}:length": pa.array(found.length),

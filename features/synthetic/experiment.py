@@ -7,7 +7,6 @@ noise it is not.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,10 +18,10 @@ from features.extractors.simple import clean_text
 from features.extractors.tokens import TokenizerModel
 from features.fusion.compare import compare
 from features.fusion.dataset import build_examples
-from features.fusion.recipe import load_recipe
+from features.fusion.recipe import RAW_INPUTS, load_recipe
 from features.fusion.splits import assign_splits, groups_of
 from features.fusion.targets import media_classes
-from features.raw.segments import patches_of, pictures_of
+from features.raw.segments import makers_of_raw
 from features.raw.source import MemoryRows
 from features.records import WITH_FAILURES, FeatureRow
 from features.store.rows import audio_rows, feature_rows, frame_rows, table_of
@@ -91,8 +90,7 @@ def compare_samples(
 def _raw(samples: Sequence[Sample]) -> dict[str, Callable[[pa.Table], Found]]:
     frames = pa.concat_tables(frame_rows(s.media.media_id, list(s.media.frames)) for s in samples)
     audio = pa.concat_tables(audio_rows(s.media.media_id, list(s.media.audio)) for s in samples)
-    source = MemoryRows({"frames": frames, "audio": audio})
-    return {"frame64": partial(pictures_of, source, ""), "log_mel_128": partial(patches_of, source, "")}
+    return makers_of_raw(RAW_INPUTS, MemoryRows({"frames": frames, "audio": audio}))
 
 
 def _fit_tokenizer(samples: Sequence[Sample], splits: Mapping[str, str]) -> TokenizerModel:

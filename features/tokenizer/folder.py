@@ -6,17 +6,14 @@ It has no `model.json`, so nothing takes it for a fusion model.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from features.errors import ConfigError, ModelError
 from features.fusion.settings import Place, parse
+from features.store.publish import fingerprint_of, write_folder
 
 if TYPE_CHECKING:
     from features.spec import FeatureSpec
@@ -100,17 +97,9 @@ def save_tokenizer(folder: Path, model: bytes, card: TokenizerCard) -> None:
     Raises:
         ModelError: The folder exists, or cannot be written.
     """
-    hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
-        hidden.mkdir(parents=True)
-        for name, content in ((WEIGHTS, model), (CARD, json.dumps(asdict(card), indent=2).encode())):
-            with (hidden / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        hidden.rename(folder)
+        write_folder(folder, {WEIGHTS: model, CARD: json.dumps(asdict(card), indent=2).encode()})
     except OSError as error:
-        shutil.rmtree(hidden, ignore_errors=True)
         reason = "it is there already" if folder.exists() else error.strerror or str(error)
         message = f"cannot write the tokenizer {str(folder)!r} ({reason}); free space or rights, then run again"
         raise ModelError(message) from error
@@ -159,7 +148,7 @@ def read_model(folder: Path) -> bytes:
 
 def fingerprint_of_model(model: bytes) -> str:
     """Hash of a serialised model, 16 hexadecimal digits."""
-    return blake2b(model, digest_size=8).hexdigest()
+    return fingerprint_of(model)
 
 
 def newest_maker(store: Store) -> str:

@@ -9,6 +9,7 @@ from features.fusion.encoders.base import Encoder, Standardise
 from features.fusion.encoders.pictures import PlaneCnnEncoder
 from features.fusion.encoders.sequences import RecurrentEncoder, TemporalCnnEncoder, TransformerEncoder
 from features.fusion.encoders.vectors import LinearEncoder, MlpEncoder
+from features.fusion.recipe import RAW_INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ _OF_SEQUENCES: dict[str, Callable[[EncoderConfig, int], Encoder]] = {
     "transformer": TransformerEncoder,
     "cnn": TemporalCnnEncoder,
 }
-_PLANES = ((64, 64, 3), (128, 128))
+_PLANES = frozenset(RAW_INPUTS.values())
 
 
 def build_encoder(config: EncoderConfig, shape: tuple[int, ...]) -> Encoder:

@@ -1,4 +1,4 @@
-"""A model's folder is written whole or not at all."""
+"""A folder is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import uuid
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from features.errors import ModelError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-def publish_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder, whole or not at all: into a hidden sibling that is then renamed.
 
     Args:
@@ -23,11 +21,8 @@ def publish_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         files: Content by name.
 
     Raises:
-        ModelError: The folder exists, or cannot be written.
+        OSError: The folder exists, or cannot be written; nothing is left.
     """
-    if folder.exists():
-        message = f"there is a model at {str(folder)!r} already; a model is never overwritten: save under a new version"
-        raise ModelError(message)
     hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         hidden.mkdir(parents=True)
@@ -37,10 +32,9 @@ def publish_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         hidden.rename(folder)
-    except OSError as error:
+    except OSError:
         shutil.rmtree(hidden, ignore_errors=True)
-        message = f"cannot write model {str(folder)!r} ({error.strerror or error}); free space or choose another place"
-        raise ModelError(message) from error
+        raise
 
 
 def fingerprint_of(content: bytes) -> str:
