@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import replace
@@ -107,7 +106,7 @@ def train_recipe(
     recipe = with_vocabulary(store, load_recipe(name))
     versions = table_versions(store, recipe)
     examples, splits = read_examples(store, recipe)
-    kept = _checkpoint_folder(store, recipe, versions, splits)
+    kept = _checkpoint_folder(store, recipe, versions, splits, examples)
     epochs: list[EpochOf] = []
 
     def tell(model: str, seed: int, epoch: Epoch) -> None:
@@ -162,9 +161,15 @@ def with_vocabulary(store: Store, recipe: Recipe) -> Recipe:
     return replace(recipe, encoders=encoders)
 
 
-def _checkpoint_folder(store: Store, recipe: Recipe, versions: dict[str, int], splits: list[dict[str, str]]) -> Path:
-    """Where the checkpoints of this very training lie: the same recipe, tables, splits and code."""
-    identity = [recipe_to_json(recipe), json.dumps(versions, sort_keys=True), json.dumps(splits), code_version()]
+def _checkpoint_folder(
+    store: Store, recipe: Recipe, versions: dict[str, int], splits: list[dict[str, str]], examples: Examples
+) -> Path:
+    """Where the checkpoints of this very training lie: the same recipe, tables, splits, segments and code.
+
+    The segments count because consent may be withdrawn from a media, or new content supersede it, in between.
+    """
+    segments = list(zip(examples.media_id, examples.start_us.tolist(), examples.end_us.tolist(), strict=True))
+    identity = [recipe_to_json(recipe), versions, splits, segments, code_version()]
     return store.path / "models" / recipe.name / f".training-{fingerprint(identity)}"
 
 
