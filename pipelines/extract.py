@@ -19,7 +19,7 @@ from features.store import Commit, FileRecord, Store, read_table, write_file
 from features.store.covered import only_media
 from features.store.lineage import Lineage, read_lineage
 from features.store.media import read_record
-from features.store.rows import audio_of, feature_rows, frames_of, table_of, transcript_rows, utterances_of
+from features.store.rows import audio_of, feature_rows_of, frames_of, table_of, transcript_rows, utterances_of
 from features.transcripts.choice import best_text
 from pipelines.again import commit_again
 from pipelines.inference import BatchInput, BatchOutput, ExtractorHandler
@@ -60,8 +60,8 @@ def _extract_with(
         root
         | f"{inputs}:Batches" >> beam.Create(_owed_by_batch(store, specs, wave))
         | f"{inputs}:Spread" >> beam.Reshuffle()
-        | f"{inputs}:ReadRows" >> beam.FlatMap(read_batches, wave, lineages)
-        | f"{inputs}:Infer" >> RunInference(ExtractorHandler(makers, config))
+        | f"{inputs}:ReadRows" >> beam.FlatMap(read_batches, wave, lineages).with_output_types(BatchInput)
+        | f"{inputs}:Infer" >> RunInference(ExtractorHandler(makers, config)).with_output_types(tuple[BatchOutput, ...])
         | f"{inputs}:WriteFiles" >> beam.FlatMap(write_batches, wave, lineages)
     )
 
@@ -183,7 +183,6 @@ def write_batch(output: BatchOutput, wave: Wave, lineage: Lineage) -> list[FileR
     """Write an extractor's rows, coverage and dead letters of a batch."""
     store = Store.open(wave.store)
     spec = get_extractor(output.maker).spec
-    tables = [_rows_of(spec, found) for found in output.found if found.rows]
     coverage = table_of(
         spec.coverage_table,
         (
@@ -196,7 +195,7 @@ def write_batch(output: BatchOutput, wave: Wave, lineage: Lineage) -> list[FileR
         for f in output.found
         if f.status in WITH_FAILURES
     ]
-    rows = pa.concat_tables(tables) if tables else table_of(spec.table, ())
+    rows = _rows_of(spec, output.found)
     if wave.keeps_rows:
         again = [found.media_id for found in output.found]
         rows = _with_kept(store, spec.table, output.batch_id, rows, again)
@@ -219,10 +218,13 @@ def _with_kept(store: Store, table: str, batch_id: str, rows: pa.Table, again: S
     return both.take(pa.array(order))
 
 
-def _rows_of(spec: FeatureSpec, found: Extracted) -> pa.Table:
+def _rows_of(spec: FeatureSpec, found: Sequence[Extracted]) -> pa.Table:
     if spec.output == "transcripts":
-        return transcript_rows(found.media_id, [row for row in found.rows if isinstance(row, Utterance)])
-    return feature_rows(found.media_id, [row for row in found.rows if isinstance(row, FeatureRow)], spec.table)
+        told = [(one.media_id, [row for row in one.rows if isinstance(row, Utterance)]) for one in found]
+        return pa.concat_tables([table_of(spec.table, ()), *(transcript_rows(*own) for own in told if own[1])])
+    return feature_rows_of(
+        [(one.media_id, [row for row in one.rows if isinstance(row, FeatureRow)]) for one in found], spec.table
+    )
 
 
 def commit_wave(wave: Wave, files: Sequence[FileRecord]) -> Iterator[Commit]:

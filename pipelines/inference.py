@@ -13,6 +13,7 @@ from features.extractors.device import decode_threads, is_gpu, pick_device
 from features.extractors.engine import Extracted, Loaded, extract_together
 from features.extractors.registry import get_extractor
 from features.identity import fingerprint
+from pipelines.coders import stays_whole
 from pipelines.sinks import Heartbeat
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.options import InferenceConfig
 
 
+@stays_whole
 class BatchInput(NamedTuple):
     """A batch's media with what some extractors read of them, and those without consent, each with the reason."""
 
@@ -31,6 +33,7 @@ class BatchInput(NamedTuple):
     skipped: tuple[tuple[str, str], ...]
 
 
+@stays_whole
 class BatchOutput(NamedTuple):
     """What an extractor found in a batch, media by media in order."""
 
@@ -104,6 +107,12 @@ class ExtractorHandler(ModelHandler[BatchInput, tuple[BatchOutput, ...], Models]
         extractor = get_extractor(maker)
         size = extractor.batch_size_on(pick_device(self._config.device))
         return Loaded(extractor, models.by_maker[maker], self._config.batch_size or size)
+
+    def get_num_bytes(self, batch: Sequence[BatchInput]) -> int:
+        """Bytes of media, for Beam's counters; by default it pickles the batch to know."""
+        medias = [rows for given in batch for rows in given.medias]
+        pictures = sum(len(frame.jpeg) for rows in medias for frame in rows.frames)
+        return pictures + sum(len(chunk.flac) for rows in medias for chunk in rows.audio)
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """An element is a whole batch already."""

@@ -14,6 +14,7 @@ from features.fusion.loaded import LoadedModel
 from features.fusion.scoring import score_segments
 from features.store import Commit, FileRecord, Store, write_file
 from features.store.models import ModelRef, find_model, model_folder
+from pipelines.coders import stays_whole
 from pipelines.model_inputs import raw_of, raw_snapshot, raw_tables, read_with_neighbours
 from pipelines.reading import (
     BatchTables,
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from pipelines.options import RunConfig
 
 
+stays_whole(BatchTables)
+
+
+@stays_whole
 class BatchScores(NamedTuple):
     """A batch's rows of `scores/<model>`."""
 
@@ -76,6 +81,10 @@ class ModelScorer(ModelHandler[BatchTables, BatchScores, LoadedModel]):  # type:
             beat.done(given.media.num_rows)
             yield BatchScores(given.batch_id, rows)
 
+    def get_num_bytes(self, batch: Sequence[BatchTables]) -> int:
+        """Bytes of features, for Beam's counters; by default it pickles the batch to know."""
+        return sum(rows.nbytes for given in batch for rows in given.features.values())
+
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """An element is a whole batch already."""
         return {"min_batch_size": 1, "max_batch_size": 1}
@@ -87,8 +96,8 @@ def build(root: beam.PCollection[str], ref: ModelRef, wave: Wave) -> beam.PColle
     return (
         root
         | "SpreadBatches" >> beam.Reshuffle()
-        | "ReadFeatures" >> beam.Map(read_batch, wave.store, ref, lineage)
-        | "Score" >> RunInference(ModelScorer(wave.store, ref, lineage.versions))
+        | "ReadFeatures" >> beam.Map(read_batch, wave.store, ref, lineage).with_output_types(BatchTables)
+        | "Score" >> RunInference(ModelScorer(wave.store, ref, lineage.versions)).with_output_types(BatchScores)
         | "WriteFiles" >> beam.Map(write_batch, wave.store, ref, lineage)
         | "CommitWave" >> CommitWave(partial(commit_wave, wave, ref, lineage))
     )

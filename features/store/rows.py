@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,11 +63,18 @@ def transcript_rows(media_id: str, utterances: Sequence[Utterance]) -> pa.Table:
 
 def feature_rows(media_id: str, rows: Sequence[FeatureRow], table: str = "features/any@1") -> pa.Table:
     """Rows of a feature table, in order of time."""
+    return feature_rows_of([(media_id, rows)], table)
+
+
+def feature_rows_of(found: Sequence[tuple[str, Sequence[FeatureRow]]], table: str = "features/any@1") -> pa.Table:
+    """Rows of a feature table of many media, each with its own in order of time: one array a column for all of them."""
+    rows = list(chain.from_iterable(own for _, own in found))
     kind = data_schema_of(table).field("values").type
-    values = np.concatenate([np.zeros(0, np.float32), *(row.values for row in rows)])
+    values = np.concatenate([np.zeros(0, kind.value_type.to_pandas_dtype()), *(row.values for row in rows)])
     offsets = np.cumsum([0, *(len(row.values) for row in rows)]).astype(np.int32)
     vectors = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, kind.value_type), type=kind)
-    return _columns(table, media_id, rows, ("start_us", "end_us"), values=vectors)
+    media_ids = list(chain.from_iterable([media_id] * len(own) for media_id, own in found))
+    return _table(table, rows, ("start_us", "end_us"), media_id=media_ids, values=vectors)
 
 
 def frames_of(rows: pa.Table) -> tuple[Frame, ...]:
@@ -109,9 +117,12 @@ def _qualities(records: Sequence[Any], kind: type[Any]) -> dict[str, list[Any]]:
 
 
 def _columns(table: str, media_id: str, records: Sequence[Any], names: Sequence[str], **more: Any) -> pa.Table:  # noqa: ANN401
+    return _table(table, records, names, media_id=[media_id] * len(records), **more)
+
+
+def _table(table: str, records: Sequence[Any], names: Sequence[str], **more: Any) -> pa.Table:  # noqa: ANN401
     schema = data_schema_of(table)
-    data: dict[str, Any] = {"media_id": [media_id] * len(records), **more}
-    data |= {name: [getattr(record, name) for record in records] for name in names}
+    data = more | {name: [getattr(record, name) for record in records] for name in names}
     columns = [data[field.name] for field in schema]
     arrays = [c if isinstance(c, pa.Array) else pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
     return pa.table(arrays, schema=schema)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 ROUNDS = 2
 NUM_BATCHES = 8
 TARGET, TARGET_OF_TWO = 0.90, 1.7
-COPIES = {"efficientnet_lite0": 14, "mfcc": 180, "minilm": 60, "pocketsphinx": 3}
+COPIES = {"efficientnet_lite0": 28, "mfcc": 180, "minilm": 60, "pocketsphinx": 3}
 """How often the clips stand in the store, so that an extractor has some half a minute to do, and a wave's start weighs
 little."""
 
