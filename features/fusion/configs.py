@@ -155,6 +155,9 @@ class TrainingConfig:
         class_weights: Whether each class of a task weighs the same in all.
         label_smoothing: Share of a class's target that goes to the others.
         modality_dropout: Chance that a present modality is hidden from an example in training.
+        subset_loss: Weight of the mean loss with fewer modalities, each alone and each left out, beside the loss with
+            all (Wu 2018): every example teaches all of them, where dropout draws one. Their number (2 of two
+            modalities, 6 of three) gives each the weight of the whole. 0: none. Early stopping looks at the whole.
         loss_weights: `fixed` (each task's weight), or `uncertainty` (learned: Kendall 2018).
         seeds: One model is trained for each; their predictions are averaged.
     """
@@ -172,6 +175,7 @@ class TrainingConfig:
     class_weights: bool = True
     label_smoothing: float = setting(0.0, at_least=0, at_most=0.9)
     modality_dropout: float = setting(0.1, at_least=0, at_most=0.9)
+    subset_loss: float = setting(0.0, at_least=0, at_most=100)
     loss_weights: str = setting("fixed", choices=("fixed", "uncertainty"))
     seeds: tuple[int, ...] = setting((0, 1, 2), at_least=0, at_most=2**31)
 

@@ -15,6 +15,7 @@ from features.fusion.losses import TaskWeights, blend, labelled_weight, task_los
 from features.fusion.model import decayed
 from features.fusion.optim import build_optimiser, clip, rate_at, set_rate
 from features.fusion.recipe import RAW_INPUTS
+from features.fusion.subsets import hide, smaller_sets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,14 @@ class Part(NamedTuple):
 
     totals: Mapping[str, float]
     share: float
+
+
+class _Given(NamedTuple):
+    """What the losses of a batch are taken by: answers, mixing, and the loss weight of the whole batch by task."""
+
+    answers: Mapping[str, Answers]
+    mixing: Mixing | None
+    whole: Mapping[str, float]
 
 
 class Stepper:
@@ -137,26 +146,34 @@ class Stepper:
         return self.task_weights.combine(dict.fromkeys(counted, nothing), counted, part.share if part else 1.0)
 
     def _loss(self, batch: ModelInputs, answers: Mapping[str, Answers], part: Part | None) -> Tensor:
-        batch = batch._replace(present=_hide(batch.present, self.recipe.training.modality_dropout))
+        batch = batch._replace(present=hide(batch.present, self.recipe.training.modality_dropout))
         batch, mixing = self._mixed(self._augmented(batch))
-        device = batch.media.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with self._autocast():
             encoded = self.model.encode(batch)
-            logits = {task: said.float() for task, said in self.model.decide(encoded, batch).items()}
-        losses = self.mixed_losses(logits, answers, mixing)
+        losses = self.mixed_losses(self._decide(encoded, batch), answers, mixing)
         whole = part.totals if part else {task: weight for task, (_, weight) in losses.items()}
         share = part.share if part else 1.0
-        loss = self.task_weights.combine(
-            {task: own * (weight / max(whole[task], 1e-12) if part else 1.0) for task, (own, weight) in losses.items()},
-            {task: int(weight > 0) for task, weight in whole.items()},
-            share,
-        )
+        given = _Given(answers, mixing, whole)
+        terms = _shares(losses, whole)
+        if self.recipe.training.subset_loss:
+            smaller = self._smaller_losses(encoded, batch, given)
+            terms = {task: own + self.recipe.training.subset_loss * smaller[task] for task, own in terms.items()}
+        loss = self.task_weights.combine(terms, {task: int(weight > 0) for task, weight in whole.items()}, share)
         if self.recipe.fusion.contrastive:
             aligned = contrastive_loss(encoded, batch.present, self.recipe.fusion.temperature)
             loss = loss + share * self.recipe.fusion.contrastive * aligned
         if self.model.is_late:
-            loss = loss + self._own_losses(encoded, batch, answers, mixing, whole)
+            loss = loss + self._own_losses(encoded, batch, given)
         return loss
+
+    def _autocast(self) -> torch.autocast:
+        """Encoders and decisions in bfloat16, where that is faster."""
+        device = next(self.model.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+
+    def _decide(self, encoded: Mapping[str, Encoded], batch: ModelInputs) -> dict[str, Tensor]:
+        with self._autocast():
+            return {task: logits.float() for task, logits in self.model.decide(encoded, batch).items()}
 
     def mixed_losses(
         self, logits: Mapping[str, Tensor], answers: Mapping[str, Answers], mixing: Mixing | None
@@ -185,26 +202,36 @@ class Stepper:
         }
         return batch._replace(values=values), mixing
 
-    def _own_losses(
-        self,
-        encoded: Mapping[str, Encoded],
-        batch: ModelInputs,
-        answers: Mapping[str, Answers],
-        mixing: Mixing | None,
-        whole: Mapping[str, float],
-    ) -> Tensor:
+    def _smaller_losses(self, encoded: Mapping[str, Encoded], batch: ModelInputs, given: _Given) -> dict[str, Tensor]:
+        """The loss of each task with fewer modalities, the mean over the sets: encoded once, decided for each set.
+
+        A row counts in the sets that are smaller than what it has.
+        """
+        sets = smaller_sets(batch.present)  # none of one modality
+        sums = {task: torch.zeros((), device=batch.media.device) for task in given.answers}
+        for present, is_smaller in sets:
+            logits = self._decide(encoded, batch._replace(present=present))
+            own = self._shares_of(logits, is_smaller, given)
+            sums = {task: total + own[task] / len(sets) for task, total in sums.items()}
+        return sums
+
+    def _own_losses(self, encoded: Mapping[str, Encoded], batch: ModelInputs, given: _Given) -> Tensor:
         """Late fusion: what each modality says alone counts too, or the votes of one would starve the others.
 
-        Each counts by how often it is there: the sum over its rows, over the loss weight of the whole batch.
+        Each counts by how often it is there.
         """
-        own = self.model.own_logits(encoded, batch)
+        with self._autocast():
+            own = self.model.own_logits(encoded, batch)
         parts = []
         for modality, present in batch.present.items():
-            held = {task: Answers(a.targets, a.weights * present) for task, a in answers.items()}
-            found = self.mixed_losses({task: logits[modality] for task, logits in own.items()}, held, mixing)
-            for task, (loss, weight) in found.items():
-                parts.append(loss * (self.weight_of(task) * weight / max(whole[task], 1e-12)))
+            found = self._shares_of({task: logits[modality].float() for task, logits in own.items()}, present, given)
+            parts += [self.weight_of(task) * loss for task, loss in found.items()]
         return torch.stack(parts).sum()
+
+    def _shares_of(self, logits: Mapping[str, Tensor], counted: Tensor, given: _Given) -> dict[str, Tensor]:
+        """Losses of the rows that count, bool [batch]: their sum, over the loss weight of the whole batch."""
+        held = {task: Answers(a.targets, a.weights * counted) for task, a in given.answers.items()}
+        return _shares(self.mixed_losses(logits, held, given.mixing), given.whole)
 
     def _augmented(self, batch: ModelInputs) -> ModelInputs:
         config = self.recipe.augmentation
@@ -222,6 +249,11 @@ class Stepper:
         return batch._replace(values=values)
 
 
+def _shares(losses: Mapping[str, tuple[Tensor, float]], whole: Mapping[str, float]) -> dict[str, Tensor]:
+    """What the mean losses of some rows, of these weights, are of the mean over the whole batch."""
+    return {task: loss * (weight / max(whole[task], 1e-12)) for task, (loss, weight) in losses.items()}
+
+
 def _answers(held: TaskTargets, train: TaskTargets, *, balanced: bool) -> Answers:
     weights = np.asarray(held.weights, np.float32)
     if held.kind in ("class", "binary"):
@@ -232,17 +264,3 @@ def _answers(held: TaskTargets, train: TaskTargets, *, balanced: bool) -> Answer
             weights = np.where(known, weights * balance[held.values], 0).astype(np.float32)
         weights = np.where(known, weights, 0).astype(np.float32)
     return Answers(torch.from_numpy(held.values), torch.from_numpy(weights))
-
-
-def _hide(present: Mapping[str, Tensor], chance: float) -> dict[str, Tensor]:
-    """Hide present modalities at random; an example that would lose all keeps them all.
-
-    Reference:
-        Neverova et al. (2016), doi:10.1109/TPAMI.2015.2461544 (ModDrop).
-    """
-    if not chance or len(present) == 1:
-        return dict(present)
-    mask = torch.stack(list(present.values()))  # [num_modalities, batch]
-    kept = mask & (torch.rand(mask.shape, device=mask.device) >= chance)
-    kept = torch.where(kept.any(dim=0), kept, mask)
-    return dict(zip(present, kept, strict=True))
