@@ -53,6 +53,7 @@ bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_fusion
 	$(BIN)/python -m tests.benchmarks.quality_digits
 	$(BIN)/python -m tests.benchmarks.quality_mosi
+	$(BIN)/python -m tests.benchmarks.quality_cnn_lstm
 
 chaos: env
 	$(BIN)/python -m tests.whole.chaos

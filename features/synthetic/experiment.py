@@ -31,6 +31,7 @@ from features.tokenizer.training import train_tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from features.fusion.examples import Examples
     from features.fusion.recipe import Recipe
     from features.fusion.results import Comparison
     from features.raw.segments import Found
@@ -45,7 +46,25 @@ def compare_samples(
     seed: int = 7,
     on_progress: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Generate samples, extract their features, train a recipe and compare.
+    """Generate samples, extract their features, train a recipe and compare; arguments as of `draw_examples`.
+
+    Returns:
+        The fused model beside each modality alone.
+    """
+    chosen, examples = draw_examples(num_samples, recipe=recipe, noise=noise, seed=seed, on_progress=on_progress)
+    (on_progress or (lambda _: None))("training")
+    return compare(chosen, examples)[1]
+
+
+def draw_examples(
+    num_samples: int,
+    *,
+    recipe: str,
+    noise: Collection[str] = (),
+    seed: int = 7,
+    on_progress: Callable[[str], None] | None = None,
+) -> tuple[Recipe, Examples]:
+    """Generate samples and extract their features.
 
     Args:
         num_samples: How many, at least 400.
@@ -55,7 +74,7 @@ def compare_samples(
         on_progress: Called with what is being done.
 
     Returns:
-        The fused model beside each modality alone.
+        The recipe, with the tokenizer's vocabulary, and what it is trained and tested on.
     """
     tell = on_progress or (lambda _: None)
     chosen = load_recipe(recipe)
@@ -73,7 +92,6 @@ def compare_samples(
             features[feature.name], coverage[feature.name] = _tokens(tokenizer, feature.name, samples)
         else:
             features[feature.name], coverage[feature.name] = _extract(name, samples)
-    tell("training")
     examples = build_examples(
         chosen,
         media=media,
@@ -84,7 +102,7 @@ def compare_samples(
         splits=splits,
         raw=_raw(samples),
     )
-    return compare(chosen, examples)[1]
+    return chosen, examples
 
 
 def _raw(samples: Sequence[Sample]) -> dict[str, Callable[[pa.Table], Found]]:
