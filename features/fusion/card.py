@@ -213,8 +213,8 @@ def _training(facts: ModelFacts) -> str:
     how = (
         f"{training.optimiser}, learning rate {training.learning_rate:g} ({training.schedule}), batches of "
         f"{training.batch_size}, {training.epochs} epochs at most, {stop}, weight decay {training.weight_decay:g}, "
-        f"modality dropout {training.modality_dropout:g}, augmentation: {_augmentation(facts)}. The recipe, the seeds "
-        "and the table versions repeat it."
+        f"modality dropout {training.modality_dropout:g}, subset loss {training.subset_loss:g}, "
+        f"augmentation: {_augmentation(facts)}. The recipe, the seeds and the table versions repeat it."
     )
     rows = [(item.seed, item.epoch, _loss(item.train_loss), _loss(item.dev_loss)) for item in facts.seeds]
     return "\n\n".join(["## Training", how, table(("seed", "epoch kept, from 0", "train loss", "dev loss"), rows)])

@@ -2,8 +2,8 @@
 
 Run by `make bench`. The bare loop has the same model, optimiser, order and batches over the same tensors in memory, and
 nothing else: no checkpoints, no dev loss, no masks drawn, no task weights. Ours reads what was aligned from a mapped
-Run by `make bench`. The bare loop has the same model, optimiser, order, batches, and the same tensors in memory, and
-the file cold, is told alone. Two processes share each batch of a network large enough to be worth it.
+file; its first epoch, which reads the file cold, is told alone. Two processes share each batch of a network large
+enough to be worth it.
 """
 
 from __future__ import annotations
