@@ -18,11 +18,12 @@ OPTIONAL_TABLES = ("shots@1", "motion@1")
 TOKENS_PREFIX = "features/tokens@"
 """Tables of the ids of pieces of text; all other features are float32."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the schemas in this file; a store of a newer one is refused, one of an older one grows as it is written.
 
 1: the first. 2: `sources.attempt`, `tombstones.run_id` and `source_hash`, checksums in file names.
 3: quality columns of `media`, `frames` and `audio`, tables `shots@1` and `motion@1`.
+4: `sources.sample`, and `sources.etag` of a text that stands in a manifest.
 """
 
 _WORDS = pa.list_(
@@ -37,20 +38,36 @@ _WORDS = pa.list_(
 )
 
 
+_SAMPLE = pa.struct(
+    [
+        pa.field("video", pa.string()),
+        pa.field("image", pa.string()),
+        pa.field("audio", pa.string()),
+        pa.field("text_file", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("subject_ids", pa.list_(pa.string())),
+        pa.field("recorded_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
 def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     return pa.schema([pa.field(BATCH_ID, pa.string()), *(pa.field(name, kind) for name, kind in columns)])
 
 
 SOURCES = _schema(
-    ("uri", pa.string()),  # absolute path or URL
+    ("uri", pa.string()),  # absolute path or URL; of a loose sample MANIFEST#NAME
     ("size_bytes", pa.int64()),  # as listed
     ("mtime_us", pa.int64()),  # last change, microseconds since 1970 UTC; null where unknown
-    ("etag", pa.string()),  # an object store's tag; null for files
+    ("etag", pa.string()),  # an object store's tag; hash of a text that stands in a manifest; null for files
     ("sidecars", pa.list_(pa.string())),  # subtitle files beside it
     ("consent", pa.string()),  # granted, refused, unstated: as planned
     ("config_fingerprint", pa.string()),  # of the ingest configuration
     ("planned_at", pa.timestamp("us", tz="UTC")),
     ("attempt", pa.int32()),  # times that it has been planned, this one too; null (version 1): the first
+    ("sample", _SAMPLE),  # what a row of a manifest says of it; null for a file that was named by itself
 )
 
 SOURCE_RESULTS = _schema(

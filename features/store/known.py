@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Digests = NDArray[np.bytes_]
 
 _TABLE = "sources"
-_COLUMNS = ("uri", "size_bytes", "mtime_us", "attempt")
+_COLUMNS = ("uri", "size_bytes", "mtime_us", "attempt", "etag")
 _DIGEST_BYTES = 16
 _DIGEST = np.dtype(f"S{_DIGEST_BYTES}")
 _FILES_KEY = b"files"
@@ -106,9 +106,9 @@ class KnownSources:
         return np.sort(np.concatenate(found)) if found else np.zeros(0, _DIGEST)
 
     def _digests_of(self, rows: pa.Table) -> Digests:
-        uris, sizes, times, attempts = (rows[name].to_pylist() for name in _COLUMNS)
+        uris, sizes, times, attempts, etags = (rows[name].to_pylist() for name in _COLUMNS)
         counted = [attempt or 1 for attempt in attempts] if self._again else [None] * len(uris)
-        return _digests(map(key_of, uris, sizes, times, counted))
+        return _digests(map(key_of, uris, sizes, times, counted, etags))
 
 
 def _digests(keys: Iterable[str]) -> Digests:

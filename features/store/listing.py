@@ -18,21 +18,22 @@ if TYPE_CHECKING:
 KEY = "key"
 """Column of a listing that tells its sources apart, as `key_of` says."""
 
-_FIELDS = ("uri", "size_bytes", "mtime_us", "sidecars", "consent", "attempt")  # of Source
+_FIELDS = ("uri", "size_bytes", "mtime_us", "sidecars", "consent", "attempt", "etag", "sample")  # of Source
 _SOURCES_A_CHUNK = 1 << 16
 
 
-def key_of(uri: str, size_bytes: int, mtime_us: int, attempt: int | None) -> str:
-    """What a source is known by; the attempt counts where it is planned again, else it is None."""
-    key = f"{uri}\n{size_bytes}\n{mtime_us}"
+def key_of(uri: str, size_bytes: int, mtime_us: int, attempt: int | None, etag: str | None = None) -> str:
+    """What a source is known by, its tag where it has one; the attempt counts where it is planned again, else None."""
+    key = f"{uri}\n{size_bytes}\n{mtime_us}" if etag is None else f"{uri}\n{size_bytes}\n{mtime_us}\n{etag}"
     return key if attempt is None else f"{key}\n{attempt}"
 
 
 def keys_of(sources: Iterable[Source], *, again: bool) -> list[str]:
     """What each listed source is known by."""
-    if again:
-        return [key_of(*source[:3], source.attempt) for source in sources]
-    return [f"{uri}\n{size_bytes}\n{mtime_us}" for uri, size_bytes, mtime_us, *_ in sources]  # a million times a night
+    return [
+        key_of(uri, size_bytes, mtime_us, attempt if again else None, etag)
+        for uri, size_bytes, mtime_us, _, _, attempt, etag, _ in sources
+    ]
 
 
 def listing_of(sources: Iterable[Source], *, again: bool = False) -> pa.Table:
@@ -42,10 +43,14 @@ def listing_of(sources: Iterable[Source], *, again: bool = False) -> pa.Table:
     left = iter(sources)
     chunks = [schema.empty_table()]
     while some := list(islice(left, _SOURCES_A_CHUNK)):
-        columns = [*zip(*some, strict=True), keys_of(some, again=again)]
+        columns = [*zip(*(source[:-1] for source in some), strict=True), _samples(some), keys_of(some, again=again)]
         arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
         chunks.append(pa.table(arrays, schema=schema))
     return _sorted_once(pa.concat_tables(chunks))
+
+
+def _samples(sources: Iterable[Source]) -> list[dict[str, object] | None]:
+    return [None if source.sample is None else source.sample._asdict() for source in sources]
 
 
 def _sorted_once(listed: pa.Table) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from features.identity import fingerprint, make_batch_id, second_of_batch
+from features.samples.record import sample_of_row
 from features.schema import BATCH_ID, data_schema_of
 from features.store.commit import Settled, commit_files
 from features.store.files import write_file
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
+    from features.samples.record import Sample
     from features.store.files import FileRecord
     from features.store.store import Store
 
@@ -35,7 +37,8 @@ class Source(NamedTuple):
     """A file to ingest, as listed.
 
     `mtime_us` is its last change; `sidecars` are subtitle files beside it; `consent` is `granted`, `refused`
-    or `unstated`; `attempt` counts the times that it has been planned, this one too.
+    or `unstated`; `attempt` counts the times that it has been planned, this one too; `etag` tells contents of one size
+    and time apart, where something does; `sample` is what a row of a manifest says of it.
     """
 
     uri: str
@@ -44,6 +47,8 @@ class Source(NamedTuple):
     sidecars: tuple[str, ...] = ()
     consent: str = "unstated"
     attempt: int = 1
+    etag: str | None = None
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ def read_plan(store: Store, batch_ids: Collection[str]) -> tuple[PlannedBatch, .
             tuple(row["sidecars"] or ()),
             row["consent"] or "unstated",
             row["attempt"] or 1,
+            row["etag"],
+            sample_of_row(row["sample"]),
         )
         lists.setdefault(row[BATCH_ID], []).append(source)
     return tuple(PlannedBatch(batch_id, tuple(lists[batch_id])) for batch_id in sorted(lists))
@@ -124,7 +131,7 @@ def plan_sources(
 ) -> tuple[str, ...]:
     """Commit what is new among listed sources as batches of `sources`; nothing new commits nothing.
 
-    A source is known when its uri, size and time of change stand in `sources`, whatever became of it.
+    A source is known when its uri, size, time of change and tag stand in `sources`, whatever became of it.
 
     Args:
         store: The store.
