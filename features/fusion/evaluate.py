@@ -251,9 +251,7 @@ class _Judge:
 def _outputs(
     trained: Trained, examples: Examples, rows: NDArray[np.int64], without: str = ""
 ) -> dict[str, NDArray[np.float64]]:
-    inputs = examples.inputs.only(trained.modalities).take(rows)
+    inputs = examples.inputs.only(trained.modalities)
     if without:
         inputs = inputs.without(without)
-    place = examples.place
-    own = place._replace(media=place.media[rows], order=place.order[rows])
-    return predict_outputs(trained.models(), inputs, own, trained.priors, trained.temperatures)
+    return predict_outputs(trained.models(), inputs, examples.place, trained.priors, trained.temperatures, rows)

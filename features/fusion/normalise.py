@@ -7,12 +7,13 @@ whose owner has too few rows are left as they are: they fall back on the trainin
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -24,7 +25,7 @@ STD_FLOOR = 0.05
 """Smallest standard deviation used, as a share of the modality's median: a value that the rows hardly move must not
 become a signal elsewhere."""
 
-_AT_ONCE = 4096
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 4096, 64 << 20
 
 
 class Scale(NamedTuple):
@@ -41,7 +42,7 @@ def scales_of(inputs: Inputs, rows: NDArray[np.int64]) -> dict[str, Scale]:
         inputs: Arrays and masks.
         rows: Places of the segments that count: those of the training split.
     """
-    return {name: _scale(_parts(inputs, name, rows)) for name in inputs.values if _is_scaled(inputs, name)}
+    return {name: _scale(partial(_parts, inputs, name, rows)) for name in inputs.values if _is_scaled(inputs, name)}
 
 
 def owners_of(config: NormalisationConfig, media: pa.Table, media_ids: Sequence[str]) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ def _normalise_rows(
     there = np.ones(part.shape[:-1], bool) if lengths is None else np.arange(part.shape[1]) < lengths[rows][:, None]
     if there.sum() < at_least:
         return
-    own = _scale([part[there]])
+    own = _scale(lambda: [part[there]])
     moved = (part - own.mean) / own.std * scale.std + scale.mean
     values[rows] = np.where(there[..., None], moved, 0)
 
@@ -106,24 +107,26 @@ def _is_scaled(inputs: Inputs, name: str) -> bool:
     return values.dtype.kind == "f" and (values.ndim == 2 or name in inputs.lengths)
 
 
-def _parts(inputs: Inputs, name: str, rows: NDArray[np.int64]) -> list[NDArray[Any]]:
+def _parts(inputs: Inputs, name: str, rows: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
     """The vectors of the segments where the modality is present, piece by piece: the store may not fit in memory."""
     rows = rows[inputs.present[name][rows]]
-    parts = []
-    for start in range(0, len(rows), _AT_ONCE):
-        piece = rows[start : start + _AT_ONCE]
-        part = inputs.values[name][piece]
+    values = inputs.values[name]
+    at_once = min(_ROWS_AT_ONCE, max(1, _BYTES_AT_ONCE // max(1, values[:1].nbytes)))
+    for start in range(0, len(rows), at_once):
+        piece = rows[start : start + at_once]
+        part = values[piece]
         if name in inputs.lengths:
             part = part[np.arange(part.shape[1]) < inputs.lengths[name][piece][:, None]]
-        parts.append(part)
-    return parts
+        yield part
 
 
-def _scale(parts: Sequence[NDArray[Any]]) -> Scale:
-    """Mean and deviation in two passes, float64, the deviation no smaller than its floor."""
-    count = max(1, sum(len(part) for part in parts))
-    mean = sum((part.sum(axis=0, dtype=np.float64) for part in parts), np.float64(0)) / count
-    variance = sum((np.square(part - mean).sum(axis=0) for part in parts), np.float64(0)) / count
-    std = np.sqrt(variance)
+def _scale(parts: Callable[[], Iterable[NDArray[Any]]]) -> Scale:
+    """Mean and deviation in two passes over the parts, float64, the deviation no smaller than its floor."""
+    count, total = 0, np.zeros((), np.float64)
+    for part in parts():
+        count, total = count + len(part), total + part.sum(axis=0, dtype=np.float64)
+    mean = total / max(1, count)
+    squares = sum((np.square(part - mean).sum(axis=0) for part in parts()), np.zeros((), np.float64))
+    std = np.sqrt(squares / max(1, count))
     floor = max(STD_FLOOR * float(np.median(std)), 1e-6)
     return Scale(np.atleast_1d(mean), np.atleast_1d(np.maximum(std, floor)))

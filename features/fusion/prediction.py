@@ -33,6 +33,7 @@ def predict_outputs(
     place: Place,
     priors: Mapping[str, Sequence[float]],
     temperatures: Mapping[str, float] = MappingProxyType({}),
+    rows: NDArray[np.int64] | None = None,
 ) -> Outputs:
     """Mean of the models' predictions by task; the prior where no modality is present.
 
@@ -45,28 +46,31 @@ def predict_outputs(
         place: Where they stand; a media's segments are looked at together.
         priors: What is said without any modality, by task (`TaskTargets.prior`).
         temperatures: Temperature by task that probabilities are calibrated with; 1 where there is none.
+        rows: Places of the m segments that are asked for; by default all. They alone are looked at, a batch at a time:
+            the arrays may lie in a file larger than memory.
 
     Returns:
-        By task: `class` and `binary`: probabilities [n, num_classes], rows sum to 1; `multilabel`: the probability of
-        each label [n, num_classes]; `regression`: [n].
+        By task, of the m segments: `class` and `binary`: probabilities [m, num_classes], rows sum to 1; `multilabel`:
+        the probability of each label [m, num_classes]; `regression`: [m].
 
     Reference:
         Lakshminarayanan et al. (2017), arXiv:1612.01474 (the mean); Guo et al. (2017), arXiv:1706.04599 (temperature).
     """
     shapes = models[0].architecture.tasks
     inputs = inputs.only(models[0].architecture.modalities)
-    result = {task.name: prior_outputs(task.kind, priors[task.name], len(inputs)) for task in shapes}
-    known = np.flatnonzero(inputs.any_present())
+    asked = np.arange(len(inputs)) if rows is None else rows
+    result = {task.name: prior_outputs(task.kind, priors[task.name], len(asked)) for task in shapes}
+    known = np.flatnonzero(inputs.any_present()[asked])
     with torch.inference_mode(), one_thread():
-        for rows in _batches(inputs, place, known):
-            batch = _doubles(inputs.take(rows), place, rows)
+        for places in _batches(inputs, place.media[asked], known):
+            batch = _doubles(inputs.take(asked[places]), place, asked[places])
             found = [model(batch) for model in models]
             for task in shapes:
                 said = [_probabilities(one, task, out[task.name]) for one, out in zip(models, found, strict=True)]
                 mean = torch.stack(said).mean(dim=0).numpy()
                 if task.name in temperatures:
                     mean = with_temperature(mean, temperatures[task.name], kind=task.kind)
-                result[task.name][rows] = mean
+                result[task.name][places] = mean
     return result
 
 
@@ -101,12 +105,12 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _batches(inputs: Inputs, place: Place, known: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Places of rows, a media's together, in pieces of bounded size but for a media that is larger."""
+def _batches(inputs: Inputs, media: NDArray[np.int64], known: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The known places, those of a media together, in pieces of bounded size but for a media that is larger."""
     row_bytes = 8 * sum(int(np.prod(shape)) for shape in inputs.shapes.values())
     most = max(16, _BATCH_BYTES // max(1, row_bytes))
-    order = known[np.argsort(place.media[known], kind="stable")]
-    _, starts = np.unique(place.media[order], return_index=True)
+    order = known[np.argsort(media[known], kind="stable")]
+    _, starts = np.unique(media[order], return_index=True)
     begin = 0
     for start, end in pairwise([*starts.tolist(), len(order)]):
         if end - begin > most and start > begin:

@@ -108,11 +108,8 @@ def test_parts_of_a_batch_add_up_to_it(recipe: Recipe) -> None:
     for rows in (slice(7), slice(7, COUNT)):
         stepper = _stepper(recipe, "gated", 2)
         part = Part(stepper.weights_of(answers), 0.5)
-        taken = ModelInputs(
-            *({name: held[rows] for name, held in group.items()} for group in batch[:3]),
-            batch.media[rows],
-            batch.order[rows],
-        )
+        values, present = ({name: held[rows] for name, held in of.items()} for of in (batch.values, batch.present))
+        taken = ModelInputs(values, present, {}, batch.media[rows], batch.order[rows])
         parts.append(stepper.step(taken, {"mood": Answers(*(held[rows] for held in answers["mood"]))}, part))
     assert sum(parts) == pytest.approx(whole, rel=1e-5)
 
