@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     from features.fusion.examples import Examples
     from features.fusion.recipe import Recipe
+    from features.fusion.training import Trained
 
-COUNT, WIDTH = 8_000, 300
-SIZE = COUNT * WIDTH * 4  # bytes of a modality, 9.6 MB
+COUNT, WIDTH = 4_000, 300
+SIZE = COUNT * WIDTH * 4  # bytes of a modality, 4.8 MB
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def examples(make_examples: Callable[..., Examples], recipe: Recipe) -> Examples:
     """Mapped from a file."""
     random = np.random.default_rng(0)
@@ -41,6 +42,11 @@ def examples(make_examples: Callable[..., Examples], recipe: Recipe) -> Examples
     return make_examples(dict(inputs.values), random.integers(2, size=COUNT))
 
 
+@pytest.fixture(scope="module")
+def trained(examples: Examples, recipe: Recipe) -> Trained:
+    return train(replace(recipe, training=replace(recipe.training, epochs=1, seeds=(0,))), examples)
+
+
 def _peak(work: Callable[[], object]) -> int:
     """Most bytes that were allocated at once."""
     tracemalloc.start()
@@ -52,12 +58,10 @@ def _peak(work: Callable[[], object]) -> int:
 
 
 def test_evaluation_holds_a_buffer_not_the_split(
-    examples: Examples, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+    examples: Examples, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = replace(recipe, training=replace(recipe.training, epochs=1, seeds=(0,)))
-    trained = train(short, examples)
     monkeypatch.setattr(prediction, "_BATCH_BYTES", 100_000)
-    split = SIZE * len(recipe.modalities) // 5  # dev and test have a fifth each
+    split = SIZE * len(examples.inputs.values) // 5  # dev and test have a fifth each
     assert _peak(lambda: evaluate("fused", trained, examples)) < split / 2
     assert _peak(lambda: probe(trained, examples)) < split / 2
 
@@ -71,8 +75,7 @@ def test_scales_are_taken_a_piece_at_a_time(examples: Examples, monkeypatch: pyt
         assert np.allclose(scale.std, whole[name].std, atol=1e-12)
 
 
-def test_the_rows_asked_for_are_those_of_the_whole(examples: Examples, recipe: Recipe) -> None:
-    trained = train(replace(recipe, training=replace(recipe.training, epochs=1, seeds=(0,))), examples)
+def test_the_rows_asked_for_are_those_of_the_whole(examples: Examples, trained: Trained) -> None:
     rows = np.random.default_rng(1).permutation(COUNT)[:500]
     given = trained.models(), examples.inputs, examples.place, trained.priors
     some, whole = predict_outputs(*given, rows=rows)["mood"], predict_outputs(*given)["mood"]
