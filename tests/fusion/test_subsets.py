@@ -150,3 +150,14 @@ def test_a_weak_modality_speaks_as_well_as_alone(recipe: Recipe, make_examples: 
     every = recipe.modalities
     assert entropy(6, every) == pytest.approx(alone, abs=0.02)
     assert entropy(0, every) > alone + 0.03
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_half_precision_as_on_a_gpu_moves_the_loss_little(
+    recipe: Recipe, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded once in bfloat16, everything that is decided from it is too; the CPU's autocast in the GPU's place."""
+    batch, answers = _batch()
+    exact = _stepper(recipe, kind, 2).step(batch, answers)
+    monkeypatch.setattr(Stepper, "_autocast", lambda _: torch.autocast("cpu", torch.bfloat16))
+    assert _stepper(recipe, kind, 2).step(batch, answers) == pytest.approx(exact, rel=0.02)
