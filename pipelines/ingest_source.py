@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import MediaError, SandboxError, StoreError, TriptychError
-from features.identity import MICROSECONDS, media_id_of_file
+from features.identity import MICROSECONDS
 from features.media.limits import Limits
 from features.media.options import tables_asked
 from features.media.sandbox import LongMedia
+from features.samples.record import files_of, loose_of, media_id_of, stated_size
 from features.schema import BASE_TABLES
 from pipelines.sinks import Failure
 
@@ -86,6 +87,10 @@ class Decoder:
         Raises:
             LongMedia: It is to be split.
         """
+        sample = source.sample
+        loose = loose_of(source)
+        is_first = part is None or part.number == 0
+        beside = is_first and sample is not None and loose is None and sample.text is not None
         return self.sandbox.decode(
             Path(source.uri),
             self.options,
@@ -97,6 +102,8 @@ class Decoder:
             on_progress=self.beat,
             span_us=self.span_us if part is None else 0,
             part=part,
+            sample=loose,
+            text=(sample.text or "", sample.language) if sample is not None and beside else None,
         )
 
 
@@ -174,7 +181,7 @@ def ingest_source(
     """
     media_id = None
     try:
-        media_id = media_id_of_file(Path(source.uri))
+        media_id = media_id_of(source)
         if known.tombstones is not None and media_id in known.tombstones.media_ids:
             outcomes.forgot(source, media_id, known.tombstones)
             return
@@ -209,26 +216,31 @@ def write_rows(decoded: Decoded, writers: Mapping[str, BatchWriter]) -> None:
 
 def media_row(source: Source, media_id: str, info: MediaInfo | None) -> dict[str, Any]:
     """A row of `media`; without facts where nothing was decoded."""
+    sample = source.sample
     row: dict[str, Any] = {
         "media_id": media_id,
-        "name": Path(source.uri).name,
+        "name": (sample.name if sample else None) or Path(source.uri).name,
         "uri": source.uri,
         "consent": source.consent,
         "has_video": False,
         "has_audio": False,
         "has_text": False,
-        "subject_ids": [],
+        "subject_ids": list(sample.subject_ids) if sample else [],
+        "recorded_at": sample.recorded_at if sample else None,
         "ingested_at": datetime.now(UTC),
     }
     if info is not None:
         row |= {name: getattr(info, name) for name in _FACTS}
         row |= info.quality._asdict() if info.quality is not None else {}
+    if sample is not None and sample.language:
+        row["language"] = sample.language
     return row
 
 
 def _decode(source: Source, media_id: str, decoder: Decoder, tables: Sequence[str]) -> Decoded:
-    if not Path(source.uri).stat().st_size:
-        message = f"{source.uri!r} is empty (0 bytes); copy it again"
+    empty = next((file for file in files_of(source) if not Path(file).stat().st_size), None)
+    if empty is not None:
+        message = f"{empty!r} is empty (0 bytes); copy it again"
         raise MediaError(message)
     decoded = decoder.decode(source, media_id, tables)
     try:
@@ -245,10 +257,10 @@ def check_unchanged(source: Source) -> None:
     Raises:
         MediaError: The file has changed.
     """
-    status = Path(source.uri).stat()
-    if (status.st_size, status.st_mtime_ns // 1000) != (source.size_bytes, source.mtime_us):
+    size_bytes, mtime_us = stated_size(files_of(source), source.sample.text if source.sample else None)
+    if (size_bytes, mtime_us) != (source.size_bytes, source.mtime_us):
         message = (
-            f"{source.uri!r} changed since it was planned ({source.size_bytes} bytes then, {status.st_size} now); "
+            f"{source.uri!r} changed since it was planned ({source.size_bytes} bytes then, {size_bytes} now); "
             "ingest it again when it is complete: the next run takes it as a new source"
         )
         raise MediaError(message)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
 
 from features.errors import MediaError, SandboxError, StoreError
-from features.identity import fingerprint, media_id_of_file
+from features.identity import fingerprint
 from features.media.options import DecodeOptions
 from features.media.sandbox import borrow_sandbox
 from features.privacy.consent_changes import rewrite_media
+from features.samples.record import media_id_of
 from features.schema import BASE_TABLES, OPTIONAL_TABLES, data_schema_of
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.failures import open_letters
@@ -110,7 +110,7 @@ def decode_late(given: tuple[str, str], wave: Wave, limits: Limits, usual: str) 
     source, options = _source(store, batch_id, media_id), DecodeOptions(**json.loads(config))
     outcomes = Outcomes()
     try:
-        if media_id_of_file(Path(source.uri)) != media_id:
+        if media_id_of(source) != media_id:
             message = f"{source.uri!r} has other bytes now; put back those that were refused, or forget the media"
             raise MediaError(message)
         with ExitStack() as stack:

@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -19,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import SandboxError, StoreError, TriptychError
-from features.identity import fingerprint, media_id_of_file
+from features.identity import fingerprint
 from features.media.limits import Limits
 from features.media.options import DecodeOptions, option_of
 from features.media.sandbox import borrow_sandbox
 from features.privacy.consent_policy import policy_of
 from features.privacy.consent_review import decided
+from features.samples.record import media_id_of
 from features.schema import BASE_TABLES, OPTIONAL_TABLES
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.alignment import forgotten_media
@@ -191,7 +191,7 @@ class _Repair:
         """A source that left neither a media here nor a letter was a duplicate, unless `media` was lost with it."""
         self._beat()
         try:
-            media_id = media_id_of_file(Path(uri))
+            media_id = media_id_of(self._plan[uri])
         except TriptychError as error:
             self._failures.append(Failure(REPAIR_STAGE, None, uri, type(error).__name__, str(error)))
             return None, "failed" if "media" in self._targets else "duplicate"
@@ -231,7 +231,7 @@ class _Repair:
         reason = "no source is known"
         for source in member.sources:
             try:
-                if media_id_of_file(Path(source.uri)) != member.media_id:
+                if media_id_of(source) != member.media_id:
                     reason = f"{source.uri!r} has changed since"
                     continue
                 return decoder.decode(source, member.media_id, tables), ""

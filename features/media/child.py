@@ -25,11 +25,13 @@ from features.errors import DecodeError, DecoderMemoryError, TriptychError
 from features.media import protocol
 from features.media.decode import decode_media, end_of, with_text
 from features.media.decode_part import can_be_split, decode_part
+from features.media.loose import words_over
 from features.media.options import DecodeOptions
 from features.media.parts import Part
 from features.media.probe import describe_streams, open_media
 from features.media.spool import SpoolWriter
 from features.records import Missed
+from features.samples.record import Sample
 from features.store.rows import motion_rows, shot_rows, transcript_rows
 from features.transcripts.sidecars import read_sidecars
 
@@ -120,6 +122,8 @@ class _Child:
     def _outcome(self, request: Request, files: Sequence[int]) -> object:
         """What a media came to; of one that is to be split first, its length in microseconds."""
         path, options = Path(request.path), DecodeOptions(**request.options)
+        if request.sample is not None:
+            return self._of_sample(Sample(*request.sample), options, request, files)
         length_us = self._tell_facts(path, options)
         if request.span_us and length_us >= 2 * request.span_us:
             return length_us
@@ -135,10 +139,27 @@ class _Child:
             self._check_peak(before, request.memory_bytes)
         sidecars = [Path(sidecar) for sidecar in request.sidecars]
         said, problems = read_sidecars(sidecars, media=path, end_us=end_of(decoded))
+        if request.text is not None:
+            words, language = request.text
+            said += words_over(words, max(end_of(decoded) or 0, 1), name=request.path, language=language)
         decoded = with_text(decoded, said)
         _write_small(spool, request, decoded)
         bad = tuple(Missed(str(sidecar), type(error).__name__, str(error)) for sidecar, error in problems)
         return protocol.outcome_to_json(decoded, bad, spool.finish(), facts)
+
+    def _of_sample(self, sample: Sample, options: DecodeOptions, request: Request, files: Sequence[int]) -> object:
+        """What a loose sample came to."""
+        from features.samples.decode import decode_sample  # with what reads images, which videos do not need
+
+        self._reply(protocol.FACTS, [f"a sample of {', '.join(map(repr, sample.files)) or 'a text'}", 0])
+        spool = SpoolWriter(dict(zip(request.tables, files, strict=True)), request)
+        before = _memory()
+        try:
+            decoded, bad = decode_sample(sample, options, name=request.path, sink=spool, on_progress=self._beat)
+        finally:
+            self._check_peak(before, request.memory_bytes)
+        _write_small(spool, request, decoded)
+        return protocol.outcome_to_json(decoded, bad, spool.finish())
 
     def _check_peak(self, before: _Memory, memory_bytes: int) -> None:
         """Refuse a media that came near the limit: FFmpeg takes a refused allocation for damage, and drops a frame."""

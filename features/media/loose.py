@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
-from features.errors import DecodeError, MissingStreamError, TranscriptionError
+from features.errors import MissingStreamError, TranscriptionError
 from features.identity import MICROSECONDS
 from features.media.decode import decode_media
 from features.media.options import DEFAULT_OPTIONS, DecodeOptions
-from features.media.pictures import encode_jpeg, fit
+from features.media.pictures import encode_jpeg
 from features.records import DecodedMedia, Frame, MediaInfo, Utterance
 from features.transcripts.subtitles import parse_subtitles, read_text
 
@@ -46,7 +45,7 @@ def read_loose(
         raise MissingStreamError(message)
     heard = None if sound is None else _read_sound(sound, options)
     duration_us = heard.audio[-1].end_us if heard else _SILENT_US
-    utterances = () if text is None else _read_words(text, duration_us)
+    utterances = () if text is None else read_words(text, duration_us)
     duration_us = max([duration_us, *(utterance.end_us for utterance in utterances)])
     frame, displayed = (None, None) if image is None else _read_image(image, duration_us, options)
     info = MediaInfo(
@@ -73,30 +72,42 @@ def _read_sound(path: Path, options: DecodeOptions) -> DecodedMedia:
     return heard
 
 
-def _read_words(path: Path, duration_us: int) -> tuple[Utterance, ...]:
+def read_words(path: Path, duration_us: int, language: str | None = None) -> tuple[Utterance, ...]:
+    """Words of a text file over all of a media; a SubRip, WebVTT or ASS text keeps its own times.
+
+    Raises:
+        TranscriptionError: It cannot be read, or is no text, or empty.
+    """
     content = read_text(path)
     if path.suffix.lower() in _SUBTITLE_SUFFIXES:
-        return parse_subtitles(content, name=str(path))
+        return parse_subtitles(content, name=str(path), language=language)
+    return words_over(content, duration_us, name=str(path), language=language)
+
+
+def words_over(content: str, duration_us: int, *, name: str, language: str | None = None) -> tuple[Utterance, ...]:
+    """A text that is said from the start to the end.
+
+    Args:
+        content: The text.
+        duration_us: Length of the media.
+        name: What to call it in an error.
+        language: BCP 47 tag of the text, or None.
+
+    Raises:
+        TranscriptionError: It has no words.
+    """
     words = " ".join(content.removeprefix("\ufeff").split())
     if not words:
-        message = f"no words in {str(path)!r} ({len(content)} characters of white space); give a text or leave it out"
+        message = f"no words in {name!r} ({len(content)} characters of white space); give a text or leave it out"
         raise TranscriptionError(message)
-    return (Utterance(0, duration_us, words, "sidecar"),)
+    return (Utterance(0, duration_us, words, "sidecar", language),)
 
 
 def _read_image(path: Path, duration_us: int, options: DecodeOptions) -> tuple[Frame, tuple[int, int]]:
     """The picture over the whole of the media, and its displayed width and height in the file."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {str(path)!r} ({error.strerror or error}); check that it exists and may be read"
-        raise DecodeError(message) from error
-    bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if bgr is None:
-        message = f"cannot decode {str(path)!r} ({len(content)} bytes, no known picture); give a JPEG or PNG file"
-        raise DecodeError(message)
+    from features.samples.images import read_still
+
+    bgr, facts = read_still(path, options.frame_short_side)
     height, width = bgr.shape[:2]
-    size = fit(width, height, options.frame_short_side)
-    rgb = cv2.cvtColor(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-    jpeg = encode_jpeg(np.asarray(rgb, np.uint8), options.jpeg_quality)
-    return Frame(0, duration_us, 0, duration_us, jpeg, size[0], size[1]), (width, height)
+    jpeg = encode_jpeg(np.asarray(bgr[..., ::-1], np.uint8), options.jpeg_quality)
+    return Frame(0, duration_us, 0, duration_us, jpeg, width, height), (facts.width, facts.height)

@@ -37,6 +37,8 @@ class Request(NamedTuple):
         output_bytes: Rows that it may write.
         span_us: Decode nothing but tell how long the media is, where that is twice this and it can be split; 0: never.
         part: Number, start and end of the part that is wanted; None: all.
+        sample: Fields of a `Sample` that is decoded instead of `path`, which names it; None: the path is a media.
+        text: A transcript of the media, which stands in a manifest, and its language; None: there is none.
     """
 
     path: str
@@ -49,6 +51,8 @@ class Request(NamedTuple):
     output_bytes: int
     span_us: int = 0
     part: tuple[int, int, int | None] | None = None
+    sample: tuple[Any, ...] | None = None
+    text: tuple[str, str | None] | None = None
 
     @classmethod
     def of(cls, path: str, media_id: str, options: DecodeOptions, **more: Any) -> Request:  # noqa: ANN401 - the fields

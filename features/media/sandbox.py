@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from features.media.options import DecodeOptions
     from features.media.parts import Part
+    from features.samples.record import Sample
 
 _START_SECONDS = 300
 _MEDIA_A_CHILD = 500
@@ -94,11 +95,13 @@ class Sandbox:
         on_progress: Callable[[], None] | None = None,
         span_us: int = 0,
         part: Part | None = None,
+        sample: Sample | None = None,
+        text: tuple[str, str | None] | None = None,
     ) -> Decoded:
         """Rows of a media and of the text beside it.
 
         Args:
-            path: A local media file.
+            path: A local media file; with `sample`, what to call it.
             options: What to take from it.
             media_id: Goes into the rows.
             folder: Folder on the disk that has room for the rows.
@@ -108,6 +111,8 @@ class Sandbox:
             on_progress: Called about once a second: the child is alive, or its limits are being watched.
             span_us: Do not decode what is twice as long and can be split; 0: whatever its length.
             part: The part to decode; None: all.
+            sample: The loose sample to decode; None: the file is a media.
+            text: A transcript of the media that stands in no file, and its language.
 
         Raises:
             LongMedia: It is to be split.
@@ -128,6 +133,8 @@ class Sandbox:
             output_bytes=limits.output_bytes,
             span_us=span_us,
             part=None if part is None else tuple(part),
+            sample=None if sample is None else tuple(sample._replace(subject_ids=(), recorded_at=None)),
+            text=text,
         )
         spool = Spool(folder, tables)
         try:

@@ -85,7 +85,11 @@ def decided(source: Source, policy: ConsentPolicy | None) -> Source:
     """A source with the consent that a file gives it, on top of what is stated for it."""
     if policy is None:
         return source
-    return source._replace(consent=policy.decide(MediaPlace(source.uri, (), source.consent)).text)
+    return source._replace(
+        consent=policy.decide(
+            MediaPlace(source.uri, source.sample.subject_ids if source.sample else (), source.consent)
+        ).text
+    )
 
 
 def judge(store: Store, policy: ConsentPolicy) -> Iterator[Judged]:

@@ -49,9 +49,9 @@ class Sample(NamedTuple):
     recorded_at: datetime | None = None
 
     @property
-    def is_loose(self) -> bool:
-        """Whether it is made of an image, a sound or a text, and not of a video."""
-        return self.video is None
+    def is_file(self) -> bool:
+        """Whether it is a media as it stands in a file: a video, maybe with a text, or nothing but a sound."""
+        return self.video is not None or (self.audio is not None and not (self.image or self.text_file or self.text))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def loose_of(source: Source) -> Sample | None:
     A bare image or text is a sample of one part.
     """
     if source.sample is not None:
-        return source.sample if source.sample.is_loose else None
+        return None if source.sample.is_file else source.sample
     suffix = Path(source.uri).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return Sample(image=source.uri)
