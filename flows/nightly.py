@@ -29,6 +29,7 @@ from flows.training import train_recipe, why_not_train
 from pipelines.leasing import leased
 from pipelines.options import NightlyConfig, config_from_mapping
 from pipelines.reading import num_media
+from pipelines.stated import brings_labels, state_listed
 from pipelines.supervise import WaveError, run_wave
 from pipelines.waves import Summary, Wave
 
@@ -162,6 +163,8 @@ def run_nightly(
     if find_policy(store.path, config.consent) is not None:
         run.step("consent", lambda: apply_file(store, config.consent, run.run_id))
         run.waves(store, "late", late_planner(config, store, run.run_id))
+    if brings_labels(config):
+        run.step("source labels", lambda: state_listed(config, store, run.run_id).text())
     run.waves(store, "extract", extract_planner(config, store, levels, run.run_id))
     if config.labels:
         run.step("label", lambda: label_task(store, recipe.labels, config.labels, run.run_id))

@@ -16,6 +16,7 @@ from features.store.plan import read_plan, unfinished_batches, waves
 from features.store.stale import stale_batches
 from features.transcripts.sidecars import SIDECAR_SUFFIXES
 from flows import stages
+from pipelines.manifests import as_it_is_now
 from pipelines.reading import extract_stage, maker_of, score_stage
 from pipelines.sources import list_sources
 from pipelines.waves import Wave
@@ -171,9 +172,14 @@ def _planned(store: Store, uris: Collection[str | None]) -> dict[str, str]:
 
 def _listed(store: Store, letters: Mapping[str, Letter]) -> list[Source]:
     """Sources of letters by URI, as they are now: but for the consent, which was stated with the plan."""
-    there = sorted(uri for uri in letters if Path(uri).is_file())
     before = _sources_of(store, {letter.batch_id for letter in letters.values()})
-    found = []
+    samples = {uri for uri, letter in letters.items() if before[letter.batch_id, uri].sample is not None}
+    there = sorted(uri for uri in letters if uri not in samples and Path(uri).is_file())
+    found = [
+        now._replace(attempt=letters[uri].attempts + 1)
+        for uri in sorted(samples)
+        if (now := as_it_is_now(before[letters[uri].batch_id, uri])) is not None
+    ]
     for source in list_sources(there, store=store.root) if there else ():
         letter = letters[source.uri]
         consent = before[letter.batch_id, source.uri].consent

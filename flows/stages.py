@@ -31,6 +31,7 @@ from features.tokenizer.folder import newest_maker
 from pipelines.options import decode_config
 from pipelines.reading import check_shots_of, feature_keys, inputs_of, scores_shots
 from pipelines.sources import check_sources, list_sources
+from pipelines.stated import check_labels_from
 from pipelines.waves import Summary, Wave
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, li
         StoreError: The folder is no store.
     """
     store_path = os.path.abspath(root)  # noqa: PTH100 - as Store does, without resolving links
-    sources = list_sources(config.sources, refuse=config.refuse, store=store_path)
+    check_labels_from(config.labels_from)
+    sources = list_sources(config.sources, refuse=config.refuse, store=store_path, also=config.also)
     store = Store.create(root)
     unfinished = unfinished_batches(store)
     new = plan_listed(config, store, sources, run_id, limit=config.limit or None)
@@ -269,7 +271,8 @@ def check_inputs(config: NightlyConfig, root: str) -> None:
         TriptychError: A source, the store, the recipe, an extractor, the labels, the consent file or the report's
             folder is wrong.
     """
-    check_sources(config.sources, store=root)
+    check_sources(config.sources, store=root, also=config.also)
+    check_labels_from(config.labels_from)
     find_policy(Path(root).absolute(), config.consent)
     load_recipe(config.recipe)
     wanted_extractors(config, Store(str(Path(root).absolute())))

@@ -92,7 +92,13 @@ def decode_config(config: DecodeConfig) -> str:
 class IngestConfig(DecodeConfig):
     """What is ingested, and how."""
 
-    sources: tuple[str, ...] = option((), "folders, globs or files", positional=True)
+    sources: tuple[str, ...] = option(
+        (), "folders, globs, files or manifests (CSV, Parquet, JSON Lines)", positional=True
+    )
+    also: tuple[str, ...] = option((), "what folders are searched for beside videos: images, sounds, texts (a,b,…)")
+    labels_from: str = option(
+        "", "folder[:TASK]: a file's folder is its label, of the task TASK (default class), in labels/TASK"
+    )
     limit: int = option(0, "ingest at most so many new sources; 0: all")
     refuse: tuple[str, ...] = option((), "globs of sources whose use was refused: one row each, without content")
 

@@ -71,7 +71,8 @@ def make_plan(
         ConfigError: A source is missing or empty, or the consent file is wrong.
         StoreError: The folder is no store.
     """
-    sources = list(list_sources(config.sources, refuse=config.refuse, store=os.path.abspath(root)))  # noqa: PTH100 - as ingest
+    store_path = os.path.abspath(root)  # noqa: PTH100 - as ingest
+    sources = list(list_sources(config.sources, refuse=config.refuse, store=store_path, also=config.also))
     Store.check(root)
     is_there = (Path(root) / MARKER).is_file()
     store = Store.open(root) if is_there else None

@@ -10,15 +10,19 @@ import fnmatch
 import glob
 import logging
 import os
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
+from features.samples.record import IMAGE_SUFFIXES, SUFFIXES_OF, TEXT_SUFFIXES
 from features.store.plan import Source
 from features.transcripts.sidecars import group_sidecars, is_sidecar, stem_of
+from pipelines.manifests import manifest_sources, read_manifests, split_manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,28 +51,44 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Suffixes that a folder is searched for; a file named outright, or by a glob, may have any."""
 
+_NO_SIDECARS = IMAGE_SUFFIXES | TEXT_SUFFIXES
+"""Suffixes of media that a text beside them is another media than."""
 
-def list_sources(given: Sequence[str], *, refuse: Sequence[str] = (), store: str = "") -> Iterator[Source]:
-    """Sources that folders (searched through), globs and files name, sorted by path, each once.
 
-    What cannot be listed - a folder or file without rights, a name that is not UTF-8 - is left out with a warning.
+def list_sources(
+    given: Sequence[str], *, refuse: Sequence[str] = (), store: str = "", also: Sequence[str] = ()
+) -> Iterator[Source]:
+    """Sources that folders (searched through), globs, files and manifests name, each once; files sorted by path.
+
+    What cannot be listed - a folder or file without rights, a name that is not UTF-8, a row of a manifest that cannot
+    be used - is left out with a warning.
 
     Args:
         given: As the user wrote them.
         refuse: Globs of sources whose use was refused; matched against the path and the file's name.
         store: Root of the store, which is not searched.
+        also: What folders are searched for beside videos: `images`, `sounds`, `texts`.
 
     Returns:
         The sources, each looked at as it is asked for; what was named has been searched through by then.
 
     Raises:
-        ConfigError: A path does not exist, or a folder or glob holds no video.
+        ConfigError: A path does not exist, a folder or glob holds no video, or a manifest names no media.
     """
-    check_sources(given, store=store)
-    paths = sorted({path for name in given for path in _expand(name, store)})
+    check_sources(given, store=store, also=also)
+    search = Search(store, also)
+    named, tables = split_manifests(given)
+    manifests = read_manifests(tables)
+    paths = sorted({path for name in named for path in _expand(name, search)})
+    search.tell()
     sidecars = _sidecars({os.path.dirname(path) for path in paths})
-    sources = (_source(path, sidecars.get(stem_of(path), ()), refuse) for path in paths)
-    return (source for source in sources if source is not None)
+    sources = (_source(path, _beside(path, sidecars), refuse) for path in paths)
+    listed = (source for source in sources if source is not None)
+    return chain(listed, *(manifest_sources(manifest, refuse, _sidecars) for manifest in manifests))
+
+
+def _beside(path: str, sidecars: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return () if _suffix(path) in _NO_SIDECARS else sidecars.get(stem_of(path), ())
 
 
 def _sidecars(folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -82,8 +102,8 @@ def _sidecars(folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def check_sources(given: Sequence[str], *, store: str = "") -> None:
-    """Refuse sources that name nothing; each is looked at up to its first file only.
+def check_sources(given: Sequence[str], *, store: str = "", also: Sequence[str] = ()) -> None:
+    """Refuse sources that name nothing; each is looked at up to its first file only, and no manifest is read.
 
     Raises:
         ConfigError: As `list_sources`.
@@ -91,26 +111,86 @@ def check_sources(given: Sequence[str], *, store: str = "") -> None:
     if not given:
         message = "no source was named; name folders, globs or files: triptych ingest VIDEOS/"
         raise ConfigError(message)
-    for name in given:
-        if next(_expand(name, store), None) is None:
-            raise ConfigError(_nothing_there(name))
+    search = Search(store, also)
+    for name in split_manifests(given)[0]:
+        if next(_expand(name, search), None) is None:
+            raise ConfigError(_nothing_there(name, search))
 
 
-def _expand(name: str, store: str) -> Iterator[str]:
+class Search:
+    """What folders are searched for, and what was passed over.
+
+    Args:
+        store: Root of the store, which is not searched.
+        also: `images`, `sounds`, `texts`; several may stand in one, with commas between.
+
+    Raises:
+        ConfigError: `also` names something else.
+    """
+
+    def __init__(self, store: str, also: Sequence[str]) -> None:
+        self.store = _absolute(store) if store else ""
+        self.also = [kind.strip() for part in also for kind in part.split(",")]
+        for kind in self.also:
+            if kind not in SUFFIXES_OF:
+                message = f"folders cannot be searched for {kind!r}; --also takes {', '.join(SUFFIXES_OF)}"
+                raise ConfigError(message)
+        self.suffixes = VIDEO_SUFFIXES.union(*(SUFFIXES_OF[kind] for kind in self.also))
+        self.passed: Counter[str] = Counter()
+
+    def of(self, names: Sequence[str]) -> Iterator[str]:
+        """Of the names of a folder's files, those that are wanted; a text beside a video or a sound is its sidecar."""
+        stems = {stem_of(name) for name in names if _suffix(name) in self.suffixes - _NO_SIDECARS}
+        for name in names:
+            suffix = _suffix(name)
+            if suffix in TEXT_SUFFIXES and (stem_of(name) in stems or stem_of(stem_of(name)) in stems):
+                continue
+            if suffix in self.suffixes:
+                yield name
+            else:
+                self.passed.update(kind for kind, suffixes in SUFFIXES_OF.items() if suffix in suffixes)
+
+    def tell(self) -> None:
+        """Say what folders hold that was not asked for."""
+        if self.passed:
+            _LOG.warning("passed over %s", self.told())
+
+    def told(self) -> str:
+        """What was passed over, and how to take it."""
+        found = ", ".join(f"{self.passed[kind]} {kind}" for kind in SUFFIXES_OF if self.passed[kind])
+        kinds = [kind for kind in SUFFIXES_OF if kind in self.also or self.passed[kind]]
+        return f"{found}, for folders are searched for videos; --also {','.join(kinds)} takes them"
+
+
+def _expand(name: str, search: Search) -> Iterator[str]:
     path = Path(name).expanduser()
     if path.is_dir():
-        yield from _search(_absolute(path), _absolute(store) if store else "")
+        yield from _search(_absolute(path), search)
     elif path.is_file():
         yield _absolute(path)
     else:
-        for match in glob.iglob(str(path), recursive=True):
-            if os.path.isfile(match) and not is_sidecar(match):
-                yield _absolute(match)
+        yield from _matches(str(path))
 
 
-def _nothing_there(name: str) -> str:
+def _matches(pattern: str) -> Iterator[str]:
+    """Files of a glob, without the texts beside others of them."""
+    texts: list[str] = []
+    stems: set[str] = set()
+    for match in glob.iglob(pattern, recursive=True):
+        if not os.path.isfile(match):
+            continue
+        if _suffix(match) in TEXT_SUFFIXES:
+            texts.append(match)
+        elif not is_sidecar(match):
+            stems.update(() if _suffix(match) in _NO_SIDECARS else [stem_of(match)])
+            yield _absolute(match)
+    yield from (_absolute(text) for text in texts if not {stem_of(text), stem_of(stem_of(text))} & stems)
+
+
+def _nothing_there(name: str, search: Search) -> str:
     if Path(name).expanduser().is_dir():
-        return f"the folder {name!r} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); name another"
+        more = f" (passed over {search.told()})" if search.passed else ""
+        return f"the folder {name!r} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); name another{more}"
     kind = "no file matches the glob" if glob.has_magic(name) else "there is no file or folder"
     return f"{kind} {name!r}; check the path (the working folder is {str(Path.cwd())!r})"
 
@@ -120,18 +200,18 @@ def _absolute(path: str | Path) -> str:
     return os.path.abspath(path)
 
 
-def _search(folder: str, store: str) -> Iterator[str]:
-    """Videos under a folder, in no order; hidden files and folders and linked folders are passed over."""
+def _search(folder: str, search: Search) -> Iterator[str]:
+    """What is searched for under a folder, in no order; hidden files and folders and linked folders are passed over."""
     folders = [folder]
     while folders:
         try:
             with os.scandir(folders.pop()) as entries:
-                seen = [entry for entry in entries if not entry.name.startswith(".") and entry.path != store]
+                seen = [entry for entry in entries if not entry.name.startswith(".") and entry.path != search.store]
         except OSError as error:
             _warn(error)
             continue
         folders += [entry.path for entry in seen if entry.is_dir(follow_symlinks=False)]
-        yield from (entry.path for entry in seen if _suffix(entry.name) in VIDEO_SUFFIXES and entry.is_file())
+        yield from (path for path in search.of([entry.path for entry in seen if entry.is_file()]))
 
 
 def _suffix(name: str) -> str:

@@ -20,6 +20,9 @@ SOUND_SUFFIXES = frozenset({".aac", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".
 TEXT_SUFFIXES = frozenset({".txt"})
 """Suffixes of bare images, sounds and texts, which are media by themselves."""
 
+SUFFIXES_OF = {"images": IMAGE_SUFFIXES, "sounds": SOUND_SUFFIXES, "texts": TEXT_SUFFIXES}
+"""What a folder may be searched for beside videos."""
+
 _DIGEST_BYTES = 16
 
 

@@ -12,6 +12,7 @@ from flows import stages
 from flows.commands.jobs import finish, run_waves
 from flows.consenting import apply_file, late_planner
 from flows.console import say
+from pipelines.stated import brings_labels, state_listed
 
 if TYPE_CHECKING:
     from flows.cli import Call
@@ -28,4 +29,6 @@ def run(call: Call) -> int:
     if consent:
         say(f"consent: {consent}")
         summary = summary.plus(run_waves(call, store, "late", late_planner(call.config, store, run_id), run_id))
+    if brings_labels(call.config):
+        say(f"labels: {state_listed(call.config, store, run_id).text()}")
     return finish(call, store, run_id, summary, started)
