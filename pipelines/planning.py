@@ -18,6 +18,7 @@ from features.planning.work import Work, work_of
 from features.privacy.consent import REFUSED
 from features.privacy.consent_policy import policy_of
 from features.privacy.consent_review import decided
+from features.samples.record import loose_of
 from features.store import Store, unfinished_batches
 from features.store.known import KnownSources
 from features.store.listing import listing_of
@@ -117,7 +118,8 @@ def _look(
     coming = [decided(source, policy) for source in (*waiting, *new)]
     open_ones = [source for source in coming if source.consent != REFUSED]
     copies = copies_among(open_ones)
-    fresh = [source for place, source in enumerate(open_ones) if place not in copies]
+    # A loose sample is not looked into: it is no file, and costs next to nothing beside a video.
+    fresh = [one for place, one in enumerate(open_ones) if place not in copies and loose_of(one) is None]
     found, problems = _sample(config, fresh, num_sampled, on_progress)
     sources = Sources(
         listed=len(listed),

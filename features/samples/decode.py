@@ -122,7 +122,7 @@ class _Ears:
 
 
 class _Eyes:
-    """Lets pictures through, and no sound; holds the last one, until it is known how long it stays."""
+    """Lets pictures through; holds the last one, until it is known how long it stays."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -134,16 +134,13 @@ class _Eyes:
             self._sink.add_frame(self._last)
         self._last = frame
 
-    def add_chunk(self, chunk: AudioChunk) -> None:
-        """Leave sound out."""
-
     def finish(self, end_us: int) -> None:
-        """Let the last one through, which stays to the end of the media."""
+        """Let the last one through, which stands for what is left of the media, and stays if it is the very last."""
         last = self._last
         if last is not None:
-            longer_us = max(end_us, last.valid_end_us) - last.valid_end_us
-            is_last = last.t_us + last.duration_us >= last.valid_end_us
-            duration_us = last.duration_us + longer_us * is_last
+            longer_us = max(0, end_us - last.valid_end_us)
+            is_very_last = last.t_us + last.duration_us >= last.valid_end_us
+            duration_us = last.duration_us + longer_us * is_very_last
             self._sink.add_frame(replace(last, duration_us=duration_us, valid_end_us=last.valid_end_us + longer_us))
 
 
@@ -179,8 +176,7 @@ def _see(path: Path, options: DecodeOptions, end_us: int, sink: Sink, on_progres
     if num_pictures(path) == 1:
         return _see_still(path, options, end_us, sink)
     eyes = _Eyes(sink)
-    watch = _watch_webp if path.open("rb").read(4) == b"RIFF" else _watch
-    seen = watch(path, options, eyes, on_progress)
+    seen = _watch(path, options, eyes, on_progress)
     eyes.finish(end_us)
     return seen
 
@@ -194,24 +190,19 @@ def _see_still(path: Path, options: DecodeOptions, end_us: int, sink: Sink) -> _
 
 
 def _watch(path: Path, options: DecodeOptions, eyes: _Eyes, on_progress: Callable[[], None]) -> _Seen:
-    """An animation as FFmpeg decodes it."""
-    info = decode_media(path, replace(options, shots=False, motion=False), on_progress=on_progress, sink=eyes).info
-    quality = info.quality or MediaQuality()
-    return _Seen(info.container, info.width, info.height, info.duration_us, info.frame_rate, quality)
-
-
-def _watch_webp(path: Path, options: DecodeOptions, eyes: _Eyes, on_progress: Callable[[], None]) -> _Seen:
-    """An animated WebP, which FFmpeg cannot decode: pictures are chosen as those of a video."""
+    """An animation: its pictures are chosen as those of a video."""
     meter, spans, count, end_us = PictureMeter(), Spans(eyes.add_frame), 0, 0
-    for shown in read_animation(path, options.frame_short_side):
-        count += 1
-        end_us = shown.next_us
-        wanted = is_wanted(
-            options.sampling, options.frame_interval_us, t_us=shown.t_us, next_us=end_us, is_key=count == 1
-        )
-        if count == 1 or wanted:
-            spans.add(_kept(shown.bgr, shown.t_us, end_us, options, meter), 0)
+
+    def is_chosen(t_us: int, next_us: int) -> bool:
+        nonlocal count, end_us
         on_progress()
+        count, end_us = count + 1, next_us
+        return count == 1 or is_wanted(
+            options.sampling, options.frame_interval_us, t_us=t_us, next_us=next_us, is_key=False
+        )
+
+    for shown in read_animation(path, options.frame_short_side, is_chosen):
+        spans.add(_kept(shown.bgr, shown.t_us, shown.next_us, options, meter), 0)
     spans.finish(end_us)
     _, facts = read_still(path, options.frame_short_side)
     rate = count * MICROSECONDS / end_us

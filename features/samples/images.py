@@ -13,7 +13,7 @@ from features.errors import DecodeError, LimitExceeded
 from features.media.pictures import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -89,8 +89,17 @@ def read_still(path: Path, short_side: int) -> tuple[Picture, ImageFacts]:
     return bgr, ImageFacts(container, width, height)
 
 
-def read_animation(path: Path, short_side: int) -> Iterator[Shown]:
-    """The pictures of an animation with their times, one after the other.
+def read_animation(
+    path: Path, short_side: int, is_chosen: Callable[[int, int], bool] = lambda _start, _end: True
+) -> Iterator[Shown]:
+    """Pictures of an animation with their times, one after the other.
+
+    A picture that states less than 20 ms is shown for 100 ms, as browsers do.
+
+    Args:
+        path: An animated GIF, PNG or WebP file.
+        short_side: Largest short side, pixels.
+        is_chosen: Asked for each picture, with when it comes and goes, microseconds, whether it is wanted.
 
     Raises:
         DecodeError: As `read_still`.
@@ -100,10 +109,11 @@ def read_animation(path: Path, short_side: int) -> Iterator[Shown]:
     with _opened(path) as image:
         for number in range(int(getattr(image, "n_frames", 1))):
             image.seek(number)
-            bgr = _fitted(_bgr(image), short_side, _upright_size(image))
+            image.load()  # a WebP states its times only then
             stated_ms = float(image.info.get("duration") or 0)
             next_us = t_us + round(1000 * (stated_ms if stated_ms >= _SHORTEST_MS else _UNSTATED_MS))
-            yield Shown(bgr, t_us, next_us)
+            if is_chosen(t_us, next_us):
+                yield Shown(_fitted(_bgr(image), short_side, _upright_size(image)), t_us, next_us)
             t_us = next_us
 
 
