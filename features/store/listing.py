@@ -13,6 +13,7 @@ from features.schema import data_schema_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from features.samples.record import Sample
     from features.store.plan import Source
 
 KEY = "key"
@@ -43,14 +44,15 @@ def listing_of(sources: Iterable[Source], *, again: bool = False) -> pa.Table:
     left = iter(sources)
     chunks = [schema.empty_table()]
     while some := list(islice(left, _SOURCES_A_CHUNK)):
-        columns = [*zip(*(source[:-1] for source in some), strict=True), _samples(some), keys_of(some, again=again)]
+        *fields, samples = zip(*some, strict=True)
+        columns = [*fields, _structs(samples), keys_of(some, again=again)]
         arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
         chunks.append(pa.table(arrays, schema=schema))
     return _sorted_once(pa.concat_tables(chunks))
 
 
-def _samples(sources: Iterable[Source]) -> list[dict[str, object] | None]:
-    return [None if source.sample is None else source.sample._asdict() for source in sources]
+def _structs(samples: Iterable[Sample | None]) -> list[dict[str, object] | None]:
+    return [None if sample is None else sample._asdict() for sample in samples]
 
 
 def _sorted_once(listed: pa.Table) -> pa.Table:

@@ -15,6 +15,7 @@ from features.store import Store
 from features.store.read import read_table
 from pipelines.sources import list_sources
 from pipelines.stated import state_listed
+from tests.pipelines.retrying import again
 from tests.pipelines.running import config, extract_here, ingest_here, rows_of
 from tests.samples.making import write_image, write_manifest, write_sound
 
@@ -263,3 +264,50 @@ def test_a_folder_says_what_it_passed_over(archive: Path, caplog: pytest.LogCapt
     assert "2 sounds, 1 texts" in caplog.text
     with pytest.raises(ConfigError, match="'films'"):
         list_sources([str(archive)], also=["films"])
+
+
+def test_a_sample_that_failed_is_tried_again_from_the_plan(archive: Path, tmp_path: Path) -> None:
+    whole = (archive / "a.wav").read_bytes()
+    (archive / "a.wav").write_bytes(b"RIFF" + bytes(100))
+    manifest = write_manifest(archive / "samples.csv", samples())
+    store, _ = ingest_here(tmp_path / "store", config([manifest]))
+    assert sorted(media_of(store)) == ["three", "two"]
+    assert [row["uri"] for row in read_table(store, "failures").to_pylist()] == [f"{manifest}#one"]
+    (archive / "a.wav").write_bytes(whole)
+    manifest.unlink()
+    assert again(store) == ()
+    media = media_of(store)["one"]
+    assert (media["has_video"], media["has_audio"], media["has_text"], media["subject_ids"]) == (
+        *[True] * 3,
+        ["s1", "s2"],
+    )
+
+
+def test_a_person_who_refused_is_known_before_anything_is_decoded(archive: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "consent.toml"
+    policy.write_text('[[rules]]\nsubject = "s2"\nrefuse = ["all"]\n', encoding="utf-8")
+    manifest = write_manifest(archive / "samples.csv", samples())
+    store, _ = ingest_here(tmp_path / "store", config([manifest], consent=str(policy)))
+    media = media_of(store)
+    assert (media["one"]["consent"], media["one"]["has_video"]) == ("refused", False)
+    ids = {
+        row["media_id"] for table in ("frames", "audio", "transcripts") for row in read_table(store, table).to_pylist()
+    }
+    assert ids == {media["two"]["media_id"], media["three"]["media_id"]}
+
+
+def test_consent_is_stated_by_a_row_or_a_glob(archive: Path) -> None:
+    rows = [
+        {"image": "a.png", "text": "x", "consent": "granted"},
+        {"image": "b.jpg", "consent": "refused"},
+        {"image": "a.png", "audio": "a.wav", "media_name": "secret"},
+        {"text": "nothing said", "media_name": "open"},
+    ]
+    manifest = write_manifest(archive / "m.jsonl", rows)
+
+    def consents(*refuse: str) -> list[str]:
+        return [source.consent for source in list_sources([str(manifest)], refuse=refuse)]
+
+    assert consents() == ["granted", "refused", "unstated", "unstated"]
+    assert consents("*.wav") == ["granted", "refused", "refused", "unstated"]
+    assert consents("secret", "a.png") == ["refused", "refused", "refused", "unstated"]
