@@ -120,7 +120,7 @@ def test_who_is_refused_again_meanwhile_or_has_no_bytes_is_not_decoded(
     apply_consent(store, read_policy(store.path / "consent.toml"), "run")
     (wave,) = waves_of(store)
     assert len(wave.media_ids) == 1
-    monkeypatch.setattr(late, "media_id_of_file", lambda _: "others")
+    monkeypatch.setattr(late, "media_id_of", lambda _: "others")
     run_waves(store)
     (letter,) = [one for one in open_letters(store) if one.media_id == wave.media_ids[0]]
     assert (letter.stage, letter.error) == ("ingest", "MediaError")
