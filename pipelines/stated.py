@@ -85,4 +85,5 @@ def _sum(done: list[StatedLabels]) -> StatedLabels:
         sum(one.num_labels for one in done),
         sum(one.num_changed for one in done),
         tuple(reason for one in done for reason in one.left_out),
+        tuple(conflict for one in done for conflict in one.conflicts),
     )

@@ -122,7 +122,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """An image whose header was read; what goes wrong while it is open is told as its damage."""
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # the look below is ours, and names the file
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the look below is ours, and names the file
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             width, height = image.size
@@ -139,6 +139,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         message = f"cannot decode {str(path)!r} ({reason}); give a whole JPEG, PNG, BMP, GIF, WebP or TIFF file"
         raise DecodeError(message) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

@@ -34,16 +34,18 @@ class Stated(NamedTuple):
 
 
 class StatedLabels(NamedTuple):
-    """What stated labels came to: labels that stand, rows changed, and why others were left out."""
+    """What stated labels came to: labels that stand, rows changed, why others were left out, and contradictions."""
 
     num_labels: int = 0
     num_changed: int = 0
     left_out: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
 
     def text(self) -> str:
         """All of it in a line."""
-        some = [*self.left_out[:_SHOWN], *(["…"] if len(self.left_out) > _SHOWN else [])]
-        more = f", {len(self.left_out)} left out ({'; '.join(some)})" if some else ""
+        out = (*self.conflicts, *self.left_out)
+        some = [*out[:_SHOWN], *(["…"] if len(out) > _SHOWN else [])]
+        more = f", {len(out)} left out ({'; '.join(some)})" if some else ""
         return f"{self.num_labels} labels, {self.num_changed} rows written{more}"
 
 
@@ -75,15 +77,16 @@ def state_labels(
         elif media["duration_us"]:
             row = _label(one, media, numbers)
             by_task.setdefault(one.task, {}).setdefault(identity_of(row), []).append((one, row))
+    conflicts: list[str] = []
     num_labels = num_changed = 0
     for task, found in sorted(by_task.items()):
-        left_out += [_conflict(path, said) for said in found.values() if _values(said) > 1]
+        conflicts += [_conflict(path, said) for said in found.values() if _values(said) > 1]
         rows = [said[-1][1] for said in found.values() if _values(said) == 1]
         if rows:
             lineage = Lineage(run_id, "label", code_version(), fingerprint=fingerprint([list(one) for one in stated]))
             num_changed += upsert(store, f"labels/{task}", rows, key=identity_of, lineage=lineage).num_changed
         num_labels += len(rows)
-    return StatedLabels(num_labels, num_changed, tuple(dict.fromkeys(left_out)))
+    return StatedLabels(num_labels, num_changed, tuple(dict.fromkeys(left_out)), tuple(conflicts))
 
 
 def stated_in(rows: Iterable[ManifestRow]) -> list[Stated]:

@@ -175,7 +175,8 @@ def test_contradicting_labels_are_named_and_left_out(archive: Path, tmp_path: Pa
     store, _ = ingest_here(tmp_path / "store", given)
     stated = state_listed(given, store, "run")
     assert stated.num_labels == 1
-    (reason,) = stated.left_out
+    (reason,) = stated.conflicts
+    assert reason in stated.text()
     assert all(part in reason for part in ("row 1", "row 2", "m.csv", "'high'", "'low'", "same media"))
 
 
