@@ -15,6 +15,10 @@ class MediaError(TriptychError):
     """A media file cannot be used."""
 
 
+class FetchError(MediaError):
+    """A remote source cannot be looked at or copied."""
+
+
 class DecodeError(MediaError):
     """A media file cannot be opened or decoded."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from features.errors import TriptychError
 from features.extractors.registry import get_extractor
+from features.sources.urls import is_url
 from features.store.commit import next_generations
 from features.store.covered import follow_coverage
 from features.store.failures import closed_media, open_letters
@@ -18,6 +19,7 @@ from features.transcripts.sidecars import SIDECAR_SUFFIXES
 from flows import stages
 from pipelines.manifests import as_it_is_now
 from pipelines.reading import extract_stage, maker_of, score_stage
+from pipelines.remote_sources import now_of
 from pipelines.sources import list_sources
 from pipelines.waves import Wave
 
@@ -156,7 +158,7 @@ def plan_ingest_again(
     uris = {letter.uri for letter in due.ingest}
     waiting = _planned(store, uris)
     new = {letter.uri: letter for letter in due.ingest if letter.uri is not None and letter.uri not in waiting}
-    listed = _listed(store, new)
+    listed = _listed(store, new, allow_private=config.allow_private_addresses)
     if listed:
         stages.plan_listed(config, store, listed, run_id, again=True)
     batch_ids = due.cut_off.union(_planned(store, uris).values())
@@ -170,17 +172,22 @@ def _planned(store: Store, uris: Collection[str | None]) -> dict[str, str]:
     return {source.uri: batch.batch_id for batch in planned for source in batch.sources if source.uri in uris}
 
 
-def _listed(store: Store, letters: Mapping[str, Letter]) -> list[Source]:
+def _listed(store: Store, letters: Mapping[str, Letter], *, allow_private: bool) -> list[Source]:
     """Sources of letters by URI, as they are now: but for the consent, which was stated with the plan."""
     before = _sources_of(store, {letter.batch_id for letter in letters.values()})
     samples = {uri for uri, letter in letters.items() if before[letter.batch_id, uri].sample is not None}
-    there = sorted(uri for uri in letters if uri not in samples and Path(uri).is_file())
+    there = sorted(uri for uri in letters if uri not in samples and not is_url(uri) and Path(uri).is_file())
     found = [
         now._replace(attempt=letters[uri].attempts + 1)
         for uri in sorted(samples)
         if (now := as_it_is_now(before[letters[uri].batch_id, uri])) is not None
     ]
-    for source in list_sources(there, store=store.root) if there else ():
+    remote = [
+        now_of(before[letters[uri].batch_id, uri], allow_private=allow_private)
+        for uri in letters
+        if is_url(uri) and uri not in samples
+    ]
+    for source in (*(list_sources(there, store=store.root) if there else ()), *filter(None, remote)):
         letter = letters[source.uri]
         consent = before[letter.batch_id, source.uri].consent
         found.append(source._replace(consent=consent, attempt=letter.attempts + 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections import Counter
 from contextlib import suppress
@@ -27,10 +26,11 @@ from features.store.labels import read_label_file
 from features.store.lineage import Lineage, code_version
 from features.store.plan import BatchLimits, read_plan, waves
 from features.store.rows import table_of
+from features.store.storage import place_of, root_of
 from features.tokenizer.folder import newest_maker
 from pipelines.options import decode_config
 from pipelines.reading import check_shots_of, feature_keys, inputs_of, scores_shots
-from pipelines.sources import check_sources, list_sources
+from pipelines.sources import check_sources, list_configured
 from pipelines.stated import check_labels_from
 from pipelines.waves import Summary, Wave
 
@@ -66,9 +66,9 @@ def plan_ingest(config: IngestConfig, root: str, run_id: str) -> tuple[Store, li
         ConfigError: A source is missing or empty.
         StoreError: The folder is no store.
     """
-    store_path = os.path.abspath(root)  # noqa: PTH100 - as Store does, without resolving links
+    store_path = root_of(root)
     check_labels_from(config.labels_from)
-    sources = list_sources(config.sources, refuse=config.refuse, store=store_path, also=config.also)
+    sources = list_configured(config, store_path)
     store = Store.create(root)
     unfinished = unfinished_batches(store)
     new = plan_listed(config, store, sources, run_id, limit=config.limit or None)
@@ -273,9 +273,9 @@ def check_inputs(config: NightlyConfig, root: str) -> None:
     """
     check_sources(config.sources, store=root, also=config.also)
     check_labels_from(config.labels_from)
-    find_policy(Path(root).absolute(), config.consent)
+    find_policy(place_of(root), config.consent)
     load_recipe(config.recipe)
-    wanted_extractors(config, Store(str(Path(root).absolute())))
+    wanted_extractors(config, Store(root_of(root)))
     if config.labels:
         read_label_file(Path(config.labels))
     if config.report and not Path(config.report).absolute().parent.is_dir():

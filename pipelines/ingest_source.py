@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from features.media.options import tables_asked
 from features.media.sandbox import LongMedia
 from features.samples.record import files_of, loose_of, media_id_of, stated_size
 from features.schema import BASE_TABLES
+from features.sources.spool import Fetching, local_copy, told_of
+from features.sources.urls import is_url, name_of
+from features.store.storage import local_of
 from pipelines.sinks import Failure
 
 if TYPE_CHECKING:
@@ -48,7 +52,13 @@ def limits_of(config: DecodeConfig) -> Limits:
         seconds_a_second=config.decode_seconds_a_second,
         memory_bytes=config.decode_memory_megabytes * _MEGABYTE,
         output_bytes=config.decode_output_megabytes * _MEGABYTE,
+        fetching=fetching_of(config),
     )
+
+
+def fetching_of(config: DecodeConfig) -> Fetching:
+    """How remote sources are copied."""
+    return Fetching(config.scratch_megabytes * _MEGABYTE, config.allow_private_addresses, config.scratch)
 
 
 def span_of(config: DecodeConfig) -> int:
@@ -95,7 +105,7 @@ class Decoder:
             Path(source.uri),
             self.options,
             media_id=media_id,
-            folder=self.store.path,
+            folder=local_of(self.store.path),
             tables=tables,
             sidecars=[Path(sidecar) for sidecar in source.sidecars],
             limits=self.limits,
@@ -154,17 +164,18 @@ class Outcomes:
         self.failures.append(letter)
         self.result(source, letter.media_id, "failed")
 
-    def missed(self, source: Source, media_id: str, outcome: Outcome) -> None:
-        """Note what of a media cannot be used: tracks, and text files beside it."""
+    def missed(self, source: Source, media_id: str, outcome: Outcome, local: Source | None = None) -> None:
+        """Note what of a media cannot be used: tracks, and text files beside it; `local`: its copy."""
+        told = partial(told_of, source=source, local=local or source)
         for part, error, message in outcome.missed:
-            self.failures.append(Failure(STAGE, media_id, f"{source.uri}#{part}", error, message))
+            self.failures.append(Failure(STAGE, media_id, f"{source.uri}#{part}", error, told(message)))
         for path, error, message in outcome.bad_sidecars:
-            self.failures.append(Failure(STAGE, media_id, path, error, message))
+            self.failures.append(Failure(STAGE, media_id, told(path), error, told(message)))
 
 
-def letter_of(source: Source, media_id: str | None, error: Exception) -> Failure:
+def letter_of(source: Source, media_id: str | None, error: Exception, local: Source | None = None) -> Failure:
     """The dead letter of a source; what is no error of our tree is a surprise, and asks to be reported."""
-    kind, message = type(error).__name__, str(error)
+    kind, message = type(error).__name__, told_of(str(error), source, local or source)
     if not isinstance(error, TriptychError):
         message = f"{source.uri!r}: {message or kind}; report it with the file if it plays elsewhere"
     return Failure(STAGE, media_id, source.uri, kind, message, source.attempt)
@@ -179,17 +190,38 @@ def ingest_source(
         StoreError: The store cannot be read or written.
         SandboxError: Nothing can be decoded here.
     """
+    with ExitStack() as stack:
+        try:
+            local = stack.enter_context(local_copy(source, decoder.limits.fetching, decoder.beat))
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as below
+            outcomes.failed(source, letter_of(source, None, error))
+            return
+        _ingest_local(source, local, known, decoder, outcomes, writers)
+
+
+def _ingest_local(
+    source: Source,
+    local: Source,
+    known: KnownMedia,
+    decoder: Decoder,
+    outcomes: Outcomes,
+    writers: Mapping[str, BatchWriter],
+) -> None:
     media_id = None
+    if local is not source:
+        decoder = replace(decoder, span_us=0)  # other workers would have to copy it, too
     try:
-        media_id = media_id_of(source)
+        media_id = media_id_of(local)
         if known.tombstones is not None and media_id in known.tombstones.media_ids:
             outcomes.forgot(source, media_id, known.tombstones)
             return
-        check_unchanged(source)
+        check_unchanged(local)
         if media_id in known:
             outcomes.result(source, media_id, "duplicate")
             return
-        decoded = None if source.consent == "refused" else _decode(source, media_id, decoder, tuple(writers))
+        decoded = None if source.consent == "refused" else _decode(local, media_id, decoder, tuple(writers))
     except LongMedia as long:
         known.add(str(media_id))
         outcomes.long.append((source, str(media_id), long.duration_us))
@@ -197,12 +229,12 @@ def ingest_source(
     except (StoreError, SandboxError):
         raise
     except Exception as error:  # noqa: BLE001 - a surprise costs its media, never the batch
-        outcomes.failed(source, letter_of(source, media_id, error))
+        outcomes.failed(source, letter_of(source, media_id, error, local))
         return
     known.add(media_id)
     outcomes.done(source, media_id, None if decoded is None else decoded.outcome.info)
     if decoded is not None:
-        outcomes.missed(source, media_id, decoded.outcome)
+        outcomes.missed(source, media_id, decoded.outcome, local)
         with closing(decoded):
             write_rows(decoded, writers)
 
@@ -219,7 +251,8 @@ def media_row(source: Source, media_id: str, info: MediaInfo | None) -> dict[str
     sample = source.sample
     row: dict[str, Any] = {
         "media_id": media_id,
-        "name": (sample.name if sample else None) or Path(source.uri).name,
+        "name": (sample.name if sample else None)
+        or (name_of(source.uri) if is_url(source.uri) else Path(source.uri).name),
         "uri": source.uri,
         "consent": source.consent,
         "has_video": False,

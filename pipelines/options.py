@@ -62,6 +62,11 @@ class DecodeConfig(RunConfig):
     decode_seconds_a_second: int = option(20, "seconds that decoding may take a second of media, beside 300")
     decode_memory_megabytes: int = option(2048, "megabytes of memory that decoding one media may take")
     decode_output_megabytes: int = option(16384, "megabytes of rows that one media may come to")
+    scratch: str = option("", "folder for copies of remote sources; default: the system's for temporary files")
+    scratch_megabytes: int = option(16384, "megabytes that the copy of one remote source may take, in each worker")
+    allow_private_addresses: bool = option(
+        False, "fetch from web servers at private addresses too: by default a URL may not lead into your own network"
+    )
     span_minutes: int = option(10, "minutes of a longer video that a worker decodes at a time; 0: never share one")
     batch_megabytes: int = option(1024, "megabytes of sources in a batch, at most")
     batch_sources: int = option(256, "sources in a batch, at most")
@@ -98,6 +103,9 @@ class IngestConfig(DecodeConfig):
     also: tuple[str, ...] = option((), "what folders are searched for beside videos: images, sounds, texts (a,b,…)")
     labels_from: str = option(
         "", "folder[:TASK]: a file's folder is its label, of the task TASK (default class), in labels/TASK"
+    )
+    settle_seconds: int = option(
+        0, "leave sources that changed in the last so many seconds, which may still be written, for the next run"
     )
     limit: int = option(0, "ingest at most so many new sources; 0: all")
     refuse: tuple[str, ...] = option((), "globs of sources whose use was refused: one row each, without content")
@@ -209,6 +217,8 @@ _AT_LEAST = {
     "decode_seconds_a_second": 1,
     "decode_memory_megabytes": 256,
     "decode_output_megabytes": 1,
+    "scratch_megabytes": 1,
+    "settle_seconds": 0,
     "batch_megabytes": 1,
     "batch_sources": 1,
     "batch_size": 0,

@@ -24,10 +24,11 @@ from features.store.known import KnownSources
 from features.store.listing import listing_of
 from features.store.marker import MARKER
 from features.store.plan import read_plan
+from features.store.storage import is_url, place_of, root_of
 from features.store.tombstones import without_forgotten
 from pipelines.costing import cost_run
 from pipelines.options import decode_config
-from pipelines.sources import list_sources
+from pipelines.sources import list_configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,10 +73,10 @@ def make_plan(
         ConfigError: A source is missing or empty, or the consent file is wrong.
         StoreError: The folder is no store.
     """
-    store_path = os.path.abspath(root)  # noqa: PTH100 - as ingest
-    sources = list(list_sources(config.sources, refuse=config.refuse, store=store_path, also=config.also))
+    store_path = root_of(root)
+    sources = list(list_configured(config, store_path))
     Store.check(root)
-    is_there = (Path(root) / MARKER).is_file()
+    is_there = (place_of(root) / MARKER).is_file()
     store = Store.open(root) if is_there else None
     looked = _look(config, root, store, sources, num_sampled, on_progress)
     costs = cost_run(config, store, makers, looked.estimate.work, looked.sources)
@@ -92,7 +93,7 @@ def make_plan(
         stages=costs.stages,
         tables=costs.tables,
         num_workers=config.num_workers,
-        disk_free_bytes=_free_bytes(Path(root)),
+        disk_free_bytes=None if is_url(root) else _free_bytes(Path(root)),
     )
     return plan, looked.problems
 
@@ -100,7 +101,7 @@ def make_plan(
 def plan_key(config: IngestConfig, root: str) -> str:
     """What a run is known by, for the plan that was made for it: store, sources, and how they are decoded."""
     sources = sorted(os.path.abspath(source) for source in config.sources)  # noqa: PTH100 - as ingest
-    return fingerprint([os.path.abspath(root), sources, decode_config(config), config.limit])  # noqa: PTH100
+    return fingerprint([root_of(root), sources, decode_config(config), config.limit])
 
 
 def _look(

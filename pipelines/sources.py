@@ -1,4 +1,4 @@
-"""Listing sources: folders, globs and single files → what ingest may plan. No file is opened.
+"""Listing sources: folders, globs, single files, manifests and URLs → what ingest may plan. No file is opened.
 
 Paths are texts here, for an archive may hold a million, and a `Path` for each takes minutes.
 """
@@ -10,19 +10,24 @@ import fnmatch
 import glob
 import logging
 import os
+import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
+from features.identity import MICROSECONDS
 from features.samples.record import IMAGE_SUFFIXES, SUFFIXES_OF, TEXT_SUFFIXES
 from features.store.plan import Source
 from features.transcripts.sidecars import group_sidecars, is_sidecar, stem_of
 from pipelines.manifests import manifest_sources, read_manifests, split_manifests
+from pipelines.remote_sources import check_urls, remote_sources, split_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pipelines.options import IngestConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,7 +61,13 @@ _NO_SIDECARS = IMAGE_SUFFIXES | TEXT_SUFFIXES
 
 
 def list_sources(
-    given: Sequence[str], *, refuse: Sequence[str] = (), store: str = "", also: Sequence[str] = ()
+    given: Sequence[str],
+    *,
+    refuse: Sequence[str] = (),
+    store: str = "",
+    also: Sequence[str] = (),
+    allow_private: bool = False,
+    settle_seconds: int = 0,
 ) -> Iterator[Source]:
     """Sources that folders (searched through), globs, files and manifests name, each once; files sorted by path.
 
@@ -68,6 +79,8 @@ def list_sources(
         refuse: Globs of sources whose use was refused; matched against the path and the file's name.
         store: Root of the store, which is not searched.
         also: What folders are searched for beside videos: `images`, `sounds`, `texts`.
+        allow_private: URLs may name web servers at private addresses.
+        settle_seconds: What changed in the last so many seconds may still be written, and is left out with a warning.
 
     Returns:
         The sources, each looked at as it is asked for; what was named has been searched through by then.
@@ -77,14 +90,39 @@ def list_sources(
     """
     check_sources(given, store=store, also=also)
     search = Search(store, also)
-    named, tables = split_manifests(given)
+    urls, here = split_urls(given)
+    named, tables = split_manifests(here)
     manifests = read_manifests(tables)
+    remote = remote_sources(urls, search.of, refuse=refuse, allow_private=allow_private)
     paths = sorted({path for name in named for path in _expand(name, search)})
     search.tell()
     sidecars = _sidecars({os.path.dirname(path) for path in paths})
     sources = (_source(path, _beside(path, sidecars), refuse) for path in paths)
     listed = (source for source in sources if source is not None)
-    return chain(listed, *(manifest_sources(manifest, refuse, _sidecars) for manifest in manifests))
+    rows = (manifest_sources(manifest, refuse, _sidecars) for manifest in manifests)
+    return _settled(chain(listed, remote, *rows), settle_seconds)
+
+
+def list_configured(config: IngestConfig, store: str) -> Iterator[Source]:
+    """The sources that a configuration names; as `list_sources`."""
+    return list_sources(
+        config.sources,
+        refuse=config.refuse,
+        store=store,
+        also=config.also,
+        allow_private=config.allow_private_addresses,
+        settle_seconds=config.settle_seconds,
+    )
+
+
+def _settled(sources: Iterable[Source], settle_seconds: int) -> Iterator[Source]:
+    """Those that did not change just now."""
+    latest_us = (time.time() - settle_seconds) * MICROSECONDS if settle_seconds else None
+    for source in sources:
+        if latest_us is not None and source.mtime_us > latest_us:
+            _LOG.warning("left %a for the next run: it changed in the last %d seconds", source.uri, settle_seconds)
+        else:
+            yield source
 
 
 def _beside(path: str, sidecars: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -103,7 +141,9 @@ def _sidecars(folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def check_sources(given: Sequence[str], *, store: str = "", also: Sequence[str] = ()) -> None:
-    """Refuse sources that name nothing; each is looked at up to its first file only, and no manifest is read.
+    """Refuse sources that name nothing; each is looked at up to its first file only.
+
+    No manifest is read, and no other host is asked.
 
     Raises:
         ConfigError: As `list_sources`.
@@ -112,7 +152,9 @@ def check_sources(given: Sequence[str], *, store: str = "", also: Sequence[str] 
         message = "no source was named; name folders, globs or files: triptych ingest VIDEOS/"
         raise ConfigError(message)
     search = Search(store, also)
-    for name in split_manifests(given)[0]:
+    urls, here = split_urls(given)
+    check_urls(urls)
+    for name in split_manifests(here)[0]:
         if next(_expand(name, search), None) is None:
             raise ConfigError(_nothing_there(name, search))
 

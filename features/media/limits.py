@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.identity import MICROSECONDS
+from features.sources.spool import USUAL, Fetching
 
 if TYPE_CHECKING:
     from features.media.protocol import Request
@@ -27,6 +28,7 @@ class Limits:
         seconds_a_second: In all, for each second of its length.
         memory_bytes: Address space, beyond that of a child that has just started.
         output_bytes: Rows.
+        fetching: Its copy, where it is remote.
     """
 
     stall_seconds: float = 120
@@ -34,6 +36,7 @@ class Limits:
     seconds_a_second: float = 20
     memory_bytes: int = 2 << 30
     output_bytes: int = 16 << 30
+    fetching: Fetching = USUAL
 
     def longest_seconds(self, duration_us: int, size_bytes: int) -> float:
         """Time for a media; a container that states less than its bytes can be worth is not believed."""

@@ -1,0 +1,109 @@
+"""Sources that lie elsewhere: listed by their URLs, each with the text files beside it."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+from typing import TYPE_CHECKING
+
+from features.errors import ConfigError, FetchError
+from features.samples.rows import MANIFEST_SUFFIXES
+from features.sources.listing import beside, list_remote
+from features.sources.remote import look
+from features.sources.urls import check_url, is_url, name_of
+from features.store.plan import Source
+from features.transcripts.sidecars import group_sidecars, is_sidecar, stem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from features.sources.listing import Listed
+
+_LOG = logging.getLogger(__name__)
+
+
+def split_urls(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """URLs, and what is on a local disk, of what a user named."""
+    return [name for name in given if is_url(name)], [name for name in given if not is_url(name)]
+
+
+def check_urls(urls: Sequence[str]) -> None:
+    """Refuse URLs that cannot be sources; no host is asked.
+
+    Raises:
+        ConfigError: A URL holds a password, its protocol is unknown, or it is a manifest's.
+    """
+    for url in urls:
+        check_url(url)
+        if any(url.lower().endswith(suffix) for suffix in MANIFEST_SUFFIXES):
+            message = (
+                f"{url!r} is a manifest, and is read from a local file only; copy it here (its rows may name URLs)"
+            )
+            raise ConfigError(message)
+
+
+def remote_sources(
+    urls: Sequence[str],
+    wanted_of: Callable[[Sequence[str]], Iterator[str]],
+    *,
+    refuse: Sequence[str] = (),
+    allow_private: bool = False,
+) -> list[Source]:
+    """Sources that URLs name, sorted, each once.
+
+    Args:
+        urls: As the user wrote them: files, globs, and folders of object stores, which are searched through.
+            Subtitle files of a web server belong to the videos that are named with them.
+        wanted_of: Of the objects of a folder, those that are sources.
+        refuse: Globs of sources whose use was refused; matched against the URL and its last part.
+        allow_private: Web servers at private addresses, too.
+
+    Raises:
+        ConfigError: A URL is none, or nothing is there; what its host says is told.
+    """
+    found: dict[str, Listed] = {}
+    names: set[str] = set()  # of all that may stand beside another
+    for url in sorted(set(urls)):
+        listed = list_remote(url, allow_private=allow_private)
+        there = [one.url for one in listed]
+        is_single = there == [url]
+        kept = set(there if is_single else wanted_of(there))
+        if not kept:
+            message = f"{url!r} names no video; check the bucket and the path, or name files or a glob"
+            raise ConfigError(message)
+        names.update(there, _beside(url) if is_single else ())
+        found.update({one.url: one for one in listed if one.url in kept})
+    texts = group_sidecars(names)
+    used = {text for url in found if not is_sidecar(url) for text in texts.get(stem_of(url), ())}
+    return [_source(one, texts, refuse) for url, one in sorted(found.items()) if url not in used]
+
+
+def now_of(source: Source, *, allow_private: bool = False) -> Source | None:
+    """A remote source with the size and time that it has now; None where it is gone."""
+    try:
+        seen = look(source.uri, allow_private=allow_private)
+    except FetchError as error:
+        _LOG.warning("%s", error)
+        return None
+    return source._replace(size_bytes=seen.size_bytes, mtime_us=seen.mtime_us, etag=seen.tag or None)
+
+
+def _beside(url: str) -> tuple[str, ...]:
+    try:
+        return beside(url)
+    except FetchError as error:
+        _LOG.warning("no text files beside %s: %s", url, error)
+        return ()
+
+
+def _source(one: Listed, texts: dict[str, tuple[str, ...]], refuse: Sequence[str]) -> Source:
+    names = (one.url, name_of(one.url))
+    is_refused = any(fnmatch.fnmatch(name, pattern) for name in names for pattern in refuse)
+    return Source(
+        one.url,
+        one.seen.size_bytes,
+        one.seen.mtime_us,
+        () if is_sidecar(one.url) else texts.get(stem_of(one.url), ()),
+        "refused" if is_refused else "unstated",
+        etag=one.seen.tag or None,
+    )
