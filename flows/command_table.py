@@ -34,6 +34,16 @@ COMMANDS: dict[str, Command] = {
             _arg("--runner", choices=("in-process", "multi"), default="multi", help="as for nightly"),
         ),
     ),
+    "init": Command(
+        "init",
+        "write a configuration, a recipe, a consent file and labels to begin with, every key explained",
+        "triptych init my-archive",
+        None,
+        (
+            _arg("folder", nargs="?", default=".", help="where they go (default: here)"),
+            _arg("--force", action="store_true", help="replace files that are there"),
+        ),
+    ),
     "ingest": Command(
         "ingest", "decode new sources once into frames, audio and text", "triptych ingest videos/", IngestConfig
     ),
