@@ -15,6 +15,7 @@ from features.schema import BATCH_ID
 from features.store import read_table
 from features.store.lineage import Lineage, code_version
 from features.store.models import ModelRef, model_folder, newest_model, next_version
+from features.store.storage import local_of
 from features.store.upsert import upsert
 from pipelines.model_inputs import read_inputs
 from pipelines.reading import best_sources, read_tables
@@ -170,7 +171,7 @@ def _checkpoint_folder(
     """
     segments = list(zip(examples.media_id, examples.start_us.tolist(), examples.end_us.tolist(), strict=True))
     identity = [recipe_to_json(recipe), versions, splits, segments, code_version()]
-    return store.path / "models" / recipe.name / f".training-{fingerprint(identity)}"
+    return local_of(store.path / "models" / recipe.name) / f".training-{fingerprint(identity)}"
 
 
 def deal_splits(store: Store, recipe: Recipe, run_id: str) -> dict[str, str]:

@@ -9,8 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from features.errors import MediaError, SandboxError, StoreError
 from features.identity import fingerprint
 from features.media.complete import check_joined
@@ -25,6 +23,7 @@ from features.store.lineage import read_lineage
 from features.store.media import read_record
 from features.store.plan import Source
 from features.store.rows import shot_rows, table_of
+from features.store.storage import parquet_file
 from pipelines.ingest_source import Decoder, Outcomes, check_unchanged, letter_of, spooled_tables, write_rows
 from pipelines.sinks import Failure, Heartbeat, file_records, write_failures
 
@@ -210,7 +209,7 @@ class _Batch:
         """Quality of the pictures of a media, from the rows of all its parts."""
         meter = PictureMeter()
         for file in (file for one in pictures for file in one.files if file.table == "frames"):
-            with pq.ParquetFile(self._store.table_path("frames") / file.path) as parquet:
+            with parquet_file(self._store.table_path("frames") / file.path) as parquet:
                 for row in parquet.read(list(PictureQuality._fields)).to_pylist():
                     meter.count(PictureQuality(**row))
         return media_quality(meter, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from features.errors import ConfigError, StoreError
 from features.store.files import reason_of
+from features.store.storage import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ class OutFolder:
         if path.exists() and not path.is_dir():
             message = f"--out {out!r} is a file; name a folder that is missing or empty"
             raise ConfigError(message)
-        if Path(store_root).resolve() in (path.resolve(), *path.resolve().parents):
+        if not is_url(store_root) and Path(store_root).resolve() in (path.resolve(), *path.resolve().parents):
             message = f"--out {out!r} lies in the store {store_root!r}, which is for its tables; name another folder"
             raise ConfigError(message)
         return cls(path)

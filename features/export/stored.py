@@ -28,6 +28,7 @@ from features.reading.columns import find_keys
 from features.reading.snapshot import take_snapshot
 from features.schema import BATCH_ID, is_table, schema_of
 from features.store.files import reason_of
+from features.store.storage import parquet_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,7 +108,7 @@ class StoredSource:
         """The rows of a file, some megabytes at a time."""
         wanted = list(dict.fromkeys(("media_id", *(name for name in self.columns if name != BATCH_ID))))
         try:
-            with pq.ParquetFile(path) as file:
+            with parquet_file(path) as file:
                 there = [name for name in wanted if name in file.schema_arrow.names]
                 for groups in _some_groups(file.metadata):
                     yield file.read_row_groups(groups, columns=there)

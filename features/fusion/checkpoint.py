@@ -141,9 +141,9 @@ def save_model(
     lines = [",".join(EpochOf._fields), *(",".join(map(str, epoch)) for epoch in epochs)]
     files = {
         WEIGHTS: weights,
-        CARD: stated.encode(),
         EPOCHS: "\n".join(lines).encode(),
         CARD_FILE: model_card(facts_of(stated, version=folder.name)).encode(),
+        CARD: stated.encode(),  # last: where it stands, the model is whole
     }
     if folder.exists():
         message = f"there is a model at {str(folder)!r} already; a model is never overwritten: save under a new version"

@@ -16,6 +16,7 @@ from features.errors import StoreError
 from features.extractors.speeds import cache_file
 from features.planning.figures import Plan, TableFigures, from_plain
 from features.planning.work import Work
+from features.store.storage import is_remote, put_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,6 +128,9 @@ def _waiting(key: str) -> Path:
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
+    if is_remote(path):
+        _put(path, data)
+        return
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,4 +140,12 @@ def _write(path: Path, data: Mapping[str, Any]) -> None:
         with suppress(OSError):
             hidden.unlink()
         message = f"cannot write {str(path)!r} ({error.strerror or error}); free space or rights there"
+        raise StoreError(message) from error
+
+
+def _put(path: Path, data: Mapping[str, Any]) -> None:
+    try:
+        put_bytes(path, json.dumps(data, indent=1).encode())
+    except OSError as error:
+        message = f"cannot write {str(path)!r} ({error.strerror or error}); see to the rights there"
         raise StoreError(message) from error

@@ -18,6 +18,7 @@ from features.store.files import checksum_in_name
 from features.store.index import forget_index
 from features.store.leases import live_leases
 from features.store.plan import unfinished_batches
+from features.store.storage import remove_files
 from features.store.tombstones import KEY_COLUMNS, Place, add_tombstones, if_forgotten, read_tombstones
 
 if TYPE_CHECKING:
@@ -134,8 +135,7 @@ def complete_erasure(store: Store, run_id: str) -> Erased:
             rows[table] = count
     doomed, waiting = _doomed(store, tombstones, living)
     told = bool(rows or doomed) and _drop_derived(store)  # first: once no file is left, nothing tells that it is due
-    for path in doomed:
-        path.unlink(missing_ok=True)
+    remove_files(doomed)
     return Erased(rows, len(doomed), waiting, told)
 
 

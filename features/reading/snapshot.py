@@ -17,6 +17,7 @@ from features.errors import ConfigError, StoreError
 from features.fusion.settings import nearest
 from features.schema import BATCH_ID, schema_of
 from features.spec import SPEC_KEY, FeatureSpec
+from features.store.storage import parquet_file
 from features.store.store import Store, files_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Snapshot:
     @contextmanager
     def _opened(self, path: Path, table: str) -> Iterator[pq.ParquetFile]:
         try:
-            with pq.ParquetFile(path) as file:
+            with parquet_file(path) as file:
                 yield file
         except (OSError, pa.ArrowInvalid) as error:
             message = (

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from features.schema import data_schema_of
 from features.store.files import checksum_in_name, checksum_of, reason_of
+from features.store.storage import parquet_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,7 +127,7 @@ def _check_bytes(path: Path) -> Iterator[Problem]:
 
 def _check_footer(path: Path, file: LiveFile) -> Iterator[Problem]:
     try:
-        with pq.ParquetFile(path) as parquet:
+        with parquet_file(path) as parquet:
             schema, num_rows = parquet.schema_arrow, parquet.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         yield Problem("unreadable", f"is no readable Parquet ({reason_of(error)[:200]})")
@@ -155,7 +155,7 @@ def read_rows(folder: Path, files: Sequence[LiveFile], columns: Sequence[str]) -
     fields = [wanted.field(name) for name in columns]
     tables = []
     for place, file in enumerate(files):
-        with pq.ParquetFile(folder / file.path) as parquet:
+        with parquet_file(folder / file.path) as parquet:
             there = [name for name in columns if name in parquet.schema_arrow.names]
             rows = parquet.read(columns=there)
             num_rows = parquet.metadata.num_rows

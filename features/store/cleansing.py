@@ -7,14 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from features.errors import StoreError
 from features.schema import BATCH_ID, data_schema_of, schema_of
 from features.store.commit import Settled, commit_files, live_files
 from features.store.files import BatchWriter, reason_of
 from features.store.lineage import Lineage, carried, code_version
+from features.store.storage import name_in_dataset, parquet_dataset, parquet_file
 from features.store.tombstones import KEY_COLUMNS, TABLE, read_tombstones
 
 if TYPE_CHECKING:
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from features.store.files import FileRecord
+    from features.store.storage import name_in_dataset, parquet_dataset, parquet_file
     from features.store.store import Store
-    from features.store.tombstones import Tombstones
+from features.store.tombstones import Tombstones
 
 STAGE = "forget"
 _FILE = "__filename"
@@ -88,7 +88,7 @@ class Cleanser:
         lineage = carried(self._store.table_path(self._table), [path], self.lineage)
         with (
             BatchWriter(self._store, self._table, batch_id, lineage=lineage) as writer,
-            closing(pq.ParquetFile(self._place(path))) as file,
+            closing(parquet_file(self._place(path))) as file,
         ):
             writer.write(schema.empty_table())
             for group in range(file.num_row_groups):
@@ -106,7 +106,7 @@ def traces(path: Path, tombstones: Tombstones, living: Collection[str] | None = 
     Raises:
         OSError, ArrowException: The file is missing or damaged.
     """
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         names = [name for name in KEY_COLUMNS if name in file.schema_arrow.names]
         rows = file.read(columns=names) if names else None
     return rows is not None and bool(tombstones.gone(rows, living).any() or tombstones.points(rows).any())
@@ -122,13 +122,12 @@ def key_rows(store: Store, table: str, batch_ids: Collection[str] | None, column
     schema = pa.schema([types.field(name) for name in columns if name in types.names])
     live = store.files(table).select(["path", BATCH_ID]).to_pylist() if store.has(table) else []
     folder = store.table_path(table)
-    batch_of = {
-        str(folder / row["path"]): row[BATCH_ID] for row in live if batch_ids is None or row[BATCH_ID] in batch_ids
-    }
+    wanted = [row for row in live if batch_ids is None or row[BATCH_ID] in batch_ids]
+    batch_of = {name_in_dataset(folder / row["path"]): row[BATCH_ID] for row in wanted}
     if not batch_of:
         return schema.append(types.field(BATCH_ID)).empty_table()
     try:
-        dataset = ds.dataset(list(batch_of), schema=schema, format="parquet")
+        dataset = parquet_dataset([folder / row["path"] for row in wanted], schema)
         rows = dataset.to_table(columns=[*schema.names, _FILE])
     except (OSError, pa.ArrowException) as error:
         message = f"cannot read table {table!r} in {store.root!r} ({reason_of(error)}); see what can be done: verify"
@@ -202,7 +201,12 @@ class Gate:
         if not self._table.startswith("splits/"):
             return {}
         paths = [self._store.table_path(self._table) / file.path for file in files]
-        return new_groups(pa.concat_tables([pq.read_table(p, partitioning=None) for p in paths]), tombstones)
+        return new_groups(pa.concat_tables([_read_all(path) for path in paths]), tombstones)
+
+
+def _read_all(path: Path) -> pa.Table:
+    with parquet_file(path) as file:
+        return file.read()
 
 
 def new_groups(splits: pa.Table, tombstones: Tombstones) -> dict[str, str]:

@@ -17,6 +17,7 @@ from features.store.files import reason_of
 from features.store.leases import live_leases
 from features.store.lineage import Lineage, code_version
 from features.store.models import list_models, model_folder
+from features.store.storage import is_remote, remove_files, remove_folder
 from features.store.store import count_rows
 from features.store.sweep import DROPPED
 
@@ -77,6 +78,9 @@ def drop_extracted(store: Store, extracted: Extracted, run_id: str) -> None:
     """
     _refuse_while_extracted(store, extracted)
     _close_letters(store, f"extract:{extracted.key}", run_id)
+    if is_remote(store.path):
+        _drop_remote(store, extracted)
+        return
     aside = store.path / DROPPED / f"{extracted.key}.{uuid.uuid4().hex}"
     try:
         for table in extracted.tables:  # the mark of done first: without it no other is looked at
@@ -89,6 +93,19 @@ def drop_extracted(store: Store, extracted: Extracted, run_id: str) -> None:
         message = (
             f"cannot drop {extracted.key!r} in {store.root!r} ({reason_of(error)}); see to the rights, drop it again"
         )
+        raise StoreError(message) from error
+
+
+def _drop_remote(store: Store, extracted: Extracted) -> None:
+    """Without renaming: the newest entry of a log goes first, so that what is killed on the way leaves a table."""
+    try:
+        for table in extracted.tables:
+            log, folder = store.table_path(table) / "_delta_log", store.table_path(table)
+            remove_files([log / "_last_checkpoint"])
+            remove_files(sorted(log.glob("*"), key=lambda path: path.name, reverse=True))
+            remove_folder(folder)
+    except OSError as error:
+        message = f"cannot drop {extracted.key!r} in {store.root!r} ({error}); see to the rights, drop it again"
         raise StoreError(message) from error
 
 

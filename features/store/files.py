@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from features.errors import StoreError
 from features.schema import BATCH_ID, check_rows, data_schema_of
 from features.store.lineage import to_footer
+from features.store.storage import is_remote, local_of, put_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +62,8 @@ class BatchWriter:
         self._part = part
         self._uuid = uuid.uuid4().hex
         self._lineage = lineage
-        folder = store.table_path(table) / f"{BATCH_ID}={batch_id}"
-        self._path: Path = folder / f"part-{part:05d}-{self._uuid}.parquet"
+        self._folder: Path = store.table_path(table) / f"{BATCH_ID}={batch_id}"
+        self._path: Path = local_of(self._folder) / f"part-{part:05d}-{self._uuid}.parquet"
         self._num_rows = 0
         self._waiting: list[pa.Table] = []
         self._waiting_bytes = 0
@@ -124,10 +125,18 @@ class BatchWriter:
             os.fsync(file.fileno())
         checksum = checksum_of(self._path)
         name = f"part-{self._part:05d}-{checksum}-{self._uuid}.parquet"
-        self._path = self._path.rename(self._path.with_name(name))
         size_bytes = self._path.stat().st_size
-        relative = f"{self._path.parent.name}/{name}"
+        self._publish(name)
+        relative = f"{self._folder.name}/{name}"
         return FileRecord(self._table, self._batch_id, relative, size_bytes, self._num_rows, checksum)
+
+    def _publish(self, name: str) -> None:
+        """Give the finished file its name; one for a bucket was written on a disk, and goes there whole."""
+        if is_remote(self._folder):
+            put_file(self._path, self._folder / name)
+            self._path.unlink()
+        else:
+            self._path = self._path.rename(self._folder / name)
 
 
 def checksum_of(path: Path) -> str:

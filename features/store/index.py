@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from features.errors import StoreError
 from features.schema import BATCH_ID
+from features.store.storage import is_remote, name_in_dataset, parquet_dataset, put_bytes
 from features.store.store import files_of
 
 if TYPE_CHECKING:
@@ -133,9 +133,10 @@ def _nothing() -> dict[str, NDArray[np.uint64]]:
 def _read(store: Store, paths: Sequence[str], offset: int) -> dict[str, NDArray[np.uint64]]:
     """Entries of files of `media`, whose places count on from `offset`."""
     folder = store.table_path("media")
-    places = {str(folder / path): offset + place for place, path in enumerate(paths)}
+    found = [folder / path for path in paths]
+    places = {name_in_dataset(path): offset + place for place, path in enumerate(found)}
     try:
-        dataset = ds.dataset(list(places), schema=pa.schema([("media_id", pa.string()), ("uri", pa.string())]))
+        dataset = parquet_dataset(found, pa.schema([("media_id", pa.string()), ("uri", pa.string())]))
         rows = dataset.to_table(columns=["media_id", "uri", "__filename"])
     except (OSError, pa.ArrowInvalid) as error:
         message = f"cannot read a file of table 'media' in {store.root!r} ({error}); see what can be done: verify"
@@ -170,8 +171,7 @@ def _only(
 def _load(path: Path) -> tuple[dict[str, NDArray[np.uint64]], tuple[str, ...]]:
     """The stored index; nothing where it is missing or damaged, for it can be made again."""
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        table = kept_table(path)
         files = tuple(json.loads((table.schema.metadata or {})[_FILES_KEY]))
         return {name: table[name].combine_chunks().to_numpy() for name in _COLUMNS}, files
     except (OSError, pa.ArrowInvalid, KeyError, ValueError):
@@ -182,8 +182,31 @@ def _save(path: Path, entries: dict[str, NDArray[np.uint64]], files: Sequence[st
     keep_table(path, pa.table(entries).replace_schema_metadata({_FILES_KEY: json.dumps(files)}))
 
 
+def kept_table(path: Path) -> pa.Table:
+    """What `keep_table` wrote.
+
+    Raises:
+        OSError, ArrowInvalid: It is missing or damaged.
+    """
+    if is_remote(path):
+        return pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _in_memory(table: pa.Table) -> bytes:
+    with pa.BufferOutputStream() as sink:
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table, max_chunksize=max(1, table.num_rows))
+        return bytes(sink.getvalue().to_pybytes())
+
+
 def keep_table(path: Path, table: pa.Table) -> None:
     """Write what was derived beside, then rename; a store that may not be written does without."""
+    if is_remote(path):
+        with contextlib.suppress(OSError):
+            put_bytes(path, _in_memory(table))
+        return
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)

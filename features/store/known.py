@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.schema import BATCH_ID, schema_of
-from features.store.index import keep_table
+from features.store.index import keep_table, kept_table
 from features.store.listing import KEY, key_of, keys_of
 from features.store.read import read_files
 
@@ -137,8 +137,7 @@ def _heads(digests: Digests) -> NDArray[np.uint64]:
 def _read_kept(path: Path) -> tuple[Digests, frozenset[str]]:
     """What was kept, and of which files; nothing where it is missing or damaged, for it can be made again."""
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        table = kept_table(path)
         files = frozenset(map(str, json.loads((table.schema.metadata or {})[_FILES_KEY])))
         digests = table["digest"].combine_chunks()
         return np.frombuffer(digests.buffers()[1], _DIGEST, len(digests)), files

@@ -17,6 +17,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from features.store.storage import is_remote, put_bytes, touch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
@@ -122,7 +124,7 @@ class Leases:
         while not self._ended.wait(self._me.lasts_seconds / 4):
             for path in tuple(self._held):
                 with contextlib.suppress(OSError):
-                    os.utime(path)
+                    touch(path)
 
 
 def live_leases(store: Store) -> list[Lease]:
@@ -142,6 +144,12 @@ def _files(store: Store) -> Iterator[Path]:
 
 def _create(path: Path, holder: Holder) -> bool:
     """Make the file with all its content at once; False where there is one."""
+    if is_remote(path):
+        try:
+            put_bytes(path, json.dumps(holder._asdict()).encode(), is_new=True)
+        except FileExistsError:
+            return False
+        return True
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
@@ -156,6 +164,9 @@ def _create(path: Path, holder: Holder) -> bool:
 
 def _set_aside(path: Path) -> None:
     """Take a dead lease away; where a rival was faster and this is its live one, put it back."""
+    if is_remote(path):
+        path.unlink(missing_ok=True)  # what a rival has just taken may go, too: two then do the same work, once
+        return
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from features.errors import StoreError
+from features.store.storage import parquet_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,12 +78,17 @@ def read_lineage(path: Path) -> tuple[Lineage, ...]:
         StoreError: The file is missing or damaged.
     """
     try:
-        metadata = pq.read_metadata(path).metadata or {}
+        metadata = _metadata_of(path)
         entries = json.loads(metadata.get(LINEAGE_KEY.encode(), b"[]"))
         return tuple(Lineage.from_dict(entry) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"cannot read the lineage of {str(path)!r} ({error}); find out what is wrong: triptych verify"
         raise StoreError(message) from error
+
+
+def _metadata_of(path: Path) -> dict[bytes, bytes]:
+    with parquet_file(path) as file:
+        return file.metadata.metadata or {}
 
 
 def config_in(paths: Iterable[Path]) -> str:

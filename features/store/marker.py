@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import StoreError
 from features.schema import SCHEMA_VERSION
+from features.store.storage import is_remote, put_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,9 @@ def write_marker(marker: Path, data: dict[str, object]) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
+    if is_remote(marker):
+        put_bytes(marker, (json.dumps(data) + "\n").encode())
+        return
     temporary = marker.with_name(f".{MARKER}.{os.getpid()}")
     temporary.write_text(json.dumps(data) + "\n", encoding="utf-8")
     temporary.replace(marker)
@@ -39,7 +43,9 @@ def raise_version(marker: Path) -> None:
     try:
         write_marker(marker, {**data, "schema_version": SCHEMA_VERSION})
     except OSError as error:
-        message = f"cannot write {str(marker)!r} ({error.strerror}); free space or rights there, then run again"
+        message = (
+            f"cannot write {str(marker)!r} ({error.strerror or error}); free space or rights there, then run again"
+        )
         raise StoreError(message) from error
 
 

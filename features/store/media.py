@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from features.schema import BATCH_ID
 from features.store.commit import Settled, live_files
@@ -15,6 +14,7 @@ from features.store.index import media_index
 from features.store.lineage import carried, read_lineage
 from features.store.read import read_committed
 from features.store.rows import table_of
+from features.store.storage import parquet_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class Claim(NamedTuple):
 
 def read_record(store: Store, file: FileRecord) -> pa.Table:
     """Rows of a file that is not committed yet."""
-    with pq.ParquetFile(store.table_path(file.table) / file.path) as parquet:
+    with parquet_file(store.table_path(file.table) / file.path) as parquet:
         return parquet.read().replace_schema_metadata(None)
 
 

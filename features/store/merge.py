@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.errors import StoreError
 from features.schema import BATCH_ID, data_schema_of
@@ -13,6 +12,7 @@ from features.store.commit import Settled, commit_files, generations_of
 from features.store.files import BatchWriter, checksum_in_name, checksum_of
 from features.store.lineage import carried
 from features.store.plan import waves
+from features.store.storage import parquet_file
 from features.store.store import files_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _write(store: Store, table: str, batch_id: str, paths: Collection[str]) -> F
     folder, schema = store.table_path(table), data_schema_of(table)
     with BatchWriter(store, table, batch_id, lineage=carried(folder, paths)) as writer:
         for path in paths:
-            with pq.ParquetFile(folder / path) as file:
+            with parquet_file(folder / path) as file:
                 for group in range(file.num_row_groups):
                     writer.write(_widened(file.read_row_group(group), schema))
     if writer.record is None:  # pragma: no cover - set by a clean exit

@@ -8,21 +8,31 @@ import uuid
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from features.store.storage import is_remote, put_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+CLAIM = ".claim"
+"""File of a folder in a bucket that only one may write: whoever does has the folder to itself."""
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder, whole or not at all: into a hidden sibling that is then renamed.
 
+    In a bucket, which cannot rename, the file that marks it as whole is written last.
+
     Args:
         folder: Where it shall be; must not exist.
-        files: Content by name.
+        files: Content by name; the last one is the mark.
 
     Raises:
         OSError: The folder exists, or cannot be written; nothing is left.
     """
+    if is_remote(folder):
+        _write_remote(folder, files)
+        return
     hidden = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         hidden.mkdir(parents=True)
@@ -35,6 +45,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     except OSError:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
+
+
+def _write_remote(folder: Path, files: Mapping[str, bytes]) -> None:
+    put_bytes(folder / CLAIM, uuid.uuid4().hex.encode(), is_new=True)
+    for name, content in files.items():
+        put_bytes(folder / name, content)
 
 
 def fingerprint_of(content: bytes) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -15,9 +13,11 @@ from features.schema import BATCH_ID, SCHEMA_VERSION, is_table, schema_of
 from features.spec import SPEC_KEY, FeatureSpec
 from features.store.files import reason_of
 from features.store.marker import MARKER, check_version, raise_version, write_marker
+from features.store.storage import check_place, list_folder, place_of, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from deltalake import DeltaTable
 
@@ -34,10 +34,10 @@ class TableSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A feature store at a folder. Cheap to make and to send to a worker; it holds no open files.
+    """A feature store at a folder, or in a bucket. Cheap to make and to send to a worker; it holds no open files.
 
     Attributes:
-        root: Absolute path of the folder.
+        root: Absolute path of the folder, or `s3://<bucket>/<prefix>`.
     """
 
     root: str
@@ -47,9 +47,10 @@ class Store:
         """An existing store.
 
         Raises:
-            StoreError: The folder is missing, is no store, or is of a newer version.
+            StoreError: The folder is missing, is no store, or is of a newer version; the bucket cannot be opened.
         """
-        path = Path(root).absolute()
+        check_place(root)
+        path = place_of(root)
         marker = path / MARKER
         if not path.is_dir():
             message = f"there is no store at {str(path)!r}; make one with: triptych --store {path} ingest SOURCE"
@@ -58,7 +59,7 @@ class Store:
             message = f"{str(path)!r} is not a store (it has no {MARKER}); name another folder with --store"
             raise StoreError(message)
         check_version(marker)
-        return cls(str(path))
+        return cls(root_of(root))
 
     @classmethod
     def check(cls, root: str | Path) -> None:
@@ -67,9 +68,10 @@ class Store:
         Raises:
             StoreError: The folder holds something else, or a store of a newer version.
         """
-        path = Path(root).absolute()
+        check_place(root)
+        path = place_of(root)
         if (path / MARKER).is_file():
-            cls.open(path)
+            cls.open(root)
         elif path.exists() and not _is_empty(path):
             raise StoreError(_foreign(path))
 
@@ -80,25 +82,27 @@ class Store:
         Raises:
             StoreError: The folder holds something else, or cannot be written.
         """
-        path = Path(root).absolute()
+        check_place(root)
+        path = place_of(root)
         if (path / MARKER).is_file():
-            return cls.open(path)
+            return cls.open(root)
         try:
             if path.exists() and not _is_empty(path):
                 if (path / MARKER).is_file():  # a rival has made it since
-                    return cls.open(path)
+                    return cls.open(root)
                 raise StoreError(_foreign(path))
             path.mkdir(parents=True, exist_ok=True)
             write_marker(path / MARKER, {"schema_version": SCHEMA_VERSION})
         except OSError as error:
-            message = f"cannot make a store at {str(path)!r} ({error.strerror}); name a writable one with --store"
+            reason = error.strerror or error
+            message = f"cannot make a store at {str(path)!r} ({reason}); name a writable one with --store"
             raise StoreError(message) from error
-        return cls(str(path))
+        return cls(root_of(root))
 
     @property
     def path(self) -> Path:
-        """The store's folder."""
-        return Path(self.root)
+        """The store's folder; that of a bucket is a `upath.UPath`, which acts as one."""
+        return place_of(self.root)
 
     def table_path(self, table: str) -> Path:
         """Folder of a table; the table's name is checked."""
@@ -125,7 +129,7 @@ class Store:
             raise StoreError(message)
         try:
             return DeltaTable(str(self.table_path(table)), version=version)
-        except DeltaError as error:
+        except (DeltaError, OSError) as error:
             raise _log_error(self, table, version, error) from error
 
     def ensure(self, table: str, spec: FeatureSpec | None = None) -> DeltaTable:
@@ -239,11 +243,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _has_entry(log: Path) -> bool:
-    try:
-        with os.scandir(log) as entries:
-            return any(entry.name.endswith((".json", ".parquet")) for entry in entries)
-    except FileNotFoundError:
-        return False
+    return any(name.endswith((".json", ".parquet")) for name, _ in list_folder(log))
 
 
 def count_rows(store: Store, table: str) -> TableSize:
@@ -265,11 +265,7 @@ def _members(store: Path, family: str) -> list[str]:
 
 
 def _folders(path: Path) -> list[str]:
-    try:
-        with os.scandir(path) as entries:
-            return [entry.name for entry in entries if entry.is_dir()]
-    except FileNotFoundError:
-        return []
+    return [name for name, is_folder in list_folder(path) if is_folder]
 
 
 def _check_spec(table: str, handle: DeltaTable, spec: FeatureSpec) -> None:

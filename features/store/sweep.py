@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from features.schema import BATCH_ID, is_table
 from features.store.leases import dead_leases
 from features.store.marker import MARKER
+from features.store.storage import remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,7 +86,7 @@ def sweep(stale: Iterable[Stale]) -> None:
     for path, _ in stale:
         with contextlib.suppress(FileNotFoundError):
             if path.is_dir():
-                shutil.rmtree(path)
+                remove_folder(path)
             else:
                 path.unlink()
 

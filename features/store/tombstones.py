@@ -9,6 +9,7 @@ key is lost, forgotten files are opened again and known by their bytes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import uuid
@@ -28,6 +29,7 @@ from features.store.files import write_file
 from features.store.lineage import Lineage, code_version
 from features.store.read import read_committed
 from features.store.rows import table_of
+from features.store.storage import is_remote, put_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -244,6 +246,10 @@ def read_key(store: Store, *, make: bool = True) -> bytes:
 
 def _make_key(path: Path) -> None:
     """All of the file at once, and never over another's."""
+    if is_remote(path):
+        with contextlib.suppress(FileExistsError):
+            put_bytes(path, secrets.token_hex(_KEY_BYTES).encode("ascii"), is_new=True)
+        return
     temporary = path.with_name(f".{KEY_FILE}.{uuid.uuid4().hex}")
     place = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

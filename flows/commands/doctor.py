@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from features.errors import TriptychError
+from features.errors import StoreError, TriptychError
 from features.extractors.registry import extractor_names, get_extractor, takes
+from features.store.storage import check_place, is_url
 from flows.cli import EXIT_DONE, EXIT_FAILED
 from flows.console import out, out_json, size_text
 
@@ -84,7 +85,17 @@ def _extractors() -> list[Finding]:
     return findings
 
 
+def _bucket(store: str) -> Finding:
+    try:
+        check_place(store)
+    except StoreError as error:
+        return Finding("store", False, str(error))
+    return Finding("store", True, f"{store}: the bucket answers")
+
+
 def _place(store: str) -> Finding:
+    if is_url(store):
+        return _bucket(store)
     path = Path(store).absolute()
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     free = shutil.disk_usage(there).free

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.privacy.consent_policy import find_policy
+from features.store.storage import place_of
 from flows import stages
 from flows.commands.jobs import finish, run_waves
 from flows.consenting import apply_file, late_planner
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def run(call: Call) -> int:
     """Decode what is new."""
     started, run_id = time.monotonic(), stages.new_run_id()
-    find_policy(Path(call.store).absolute(), call.config.consent)  # what is wrong with it is told before all else
+    find_policy(place_of(call.store), call.config.consent)  # what is wrong with it is told before all else
     store, _ = stages.plan_ingest(call.config, call.store, run_id)
     plan = partial(stages.plan_unfinished, call.config, store, run_id)
     summary = run_waves(call, store, "ingest", plan, run_id)

@@ -9,6 +9,7 @@ from features.errors import ConfigError
 from features.planning.prices import cost_of, read_prices
 from features.planning.records import keep_plan, newest_records
 from features.store import Store
+from features.store.storage import root_of
 from flows import stages
 from flows.cli import EXIT_DONE
 from flows.console import out, out_json, progress
@@ -29,7 +30,7 @@ def run(call: Call) -> int:
         message = f"--sample must be at least 0, not {call.arguments.sample}; 0 looks into all sources"
         raise ConfigError(message)
     prices = read_prices(Path(call.arguments.prices)) if call.arguments.prices else None
-    levels = stages.wanted_extractors(call.config, Store(str(Path(call.store).absolute())))
+    levels = stages.wanted_extractors(call.config, Store(root_of(call.store)))
     makers = [maker for level in levels for maker in level]
     with progress("looking into a sample of the sources", 0) as tell:
         plan, problems = make_plan(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import ConfigError, TriptychError
+from features.store.storage import root_of
 from flows.cli import EXIT_DONE
 from flows.console import say
 from flows.prefect_setup import quiet_prefect
@@ -63,7 +64,7 @@ def _serve(cron: str, parameters: dict[str, Any]) -> None:
 
 def _parameters(call: Call) -> dict[str, Any]:
     """The form's defaults: what the command line said, paths made absolute."""
-    parameters: dict[str, Any] = {"store": str(Path(call.store).absolute())}
+    parameters: dict[str, Any] = {"store": root_of(call.store)}
     for name in option_fields(type(call.config)):
         value = getattr(call.config, name)
         parameters[name] = list(value) if isinstance(value, tuple) else value

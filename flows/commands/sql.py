@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from features.errors import ConfigError
 from features.schema import BATCH_ID, data_schema_of, schema_of
 from features.store import Store
+from features.store.storage import is_remote, parquet_file
 from flows.cli import EXIT_DONE
 from flows.console import out, out_json, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import duckdb
 
     from flows.cli import Call
@@ -50,8 +53,10 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect()
+    if is_remote(store.path):
+        connection.register_filesystem(store.path.fs)  # type: ignore[attr-defined] # it is a UPath
     for name in store.tables():
-        paths = [str(store.table_path(name) / path) for path in store.files(name)["path"].to_pylist()]
+        paths = [store.table_path(name) / path for path in store.files(name)["path"].to_pylist()]
         source = _rows_of(name, paths) if paths else _nothing(name)
         connection.execute(f'CREATE VIEW "raw:{name}" AS SELECT * FROM {source}')  # noqa: S608 - names are ours
     media = (
@@ -65,19 +70,19 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _rows_of(name: str, paths: list[str]) -> str:
+def _rows_of(name: str, paths: list[Path]) -> str:
     """Rows of files, the oldest first; columns that a newer schema added are null in the old ones."""
     oldest, newest = _missing(name, paths[0]), _missing(name, paths[-1])
     union = ", union_by_name = true" if oldest != newest else ""
-    source = f"read_parquet({_list(paths)}, hive_partitioning = true, hive_types = {{'{BATCH_ID}': VARCHAR}}{union})"
+    named = _list([str(path) for path in paths])
+    source = f"read_parquet({named}, hive_partitioning = true, hive_types = {{'{BATCH_ID}': VARCHAR}}{union})"
     nulls = "".join(f', NULL AS "{column}"' for column in newest)
     return f"(SELECT *{nulls} FROM {source})" if nulls else source  # noqa: S608 - names are ours
 
 
-def _missing(name: str, path: str) -> list[str]:
-    import pyarrow.parquet as pq
-
-    there = set(pq.read_schema(path).names)
+def _missing(name: str, path: Path) -> list[str]:
+    with parquet_file(path) as file:
+        there = set(file.schema_arrow.names)
     return [column for column in data_schema_of(name).names if column not in there]
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from features.errors import StoreError
+from features.store.storage import is_remote, put_bytes
 from flows.report import words
 from flows.report.plot import comparison_svg
 
@@ -51,6 +52,9 @@ def write_report(data: ReportData, path: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
+    if is_remote(path):
+        put_bytes(path, text.encode())
+        return
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
     temporary = Path(name)
     try:

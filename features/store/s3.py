@@ -1,0 +1,142 @@
+"""Buckets: what opens them, and what is wrong with them in words."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from features.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SCHEME = "s3://"
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 60
+_ATTEMPTS = 3
+"""Of botocore; s3fs tries five times what still fails after them."""
+_BY_CODE = {
+    "NoSuchBucket": "make the bucket, or name another with --store",
+    "404": "make the bucket, or name another with --store",
+    "InvalidBucketName": "name another bucket with --store",
+    "AccessDenied": "let the key AWS_ACCESS_KEY_ID list, read, write and delete there",
+    "403": "let the key AWS_ACCESS_KEY_ID list, read, write and delete there",
+    "InvalidAccessKeyId": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key that the endpoint knows",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the secret of AWS_ACCESS_KEY_ID: set both",
+    "ExpiredToken": "AWS_SESSION_TOKEN has expired: get a new one",
+    "InvalidToken": "AWS_SESSION_TOKEN is wrong: get a new one, or unset it",
+    "RequestTimeTooSkewed": "this machine's clock is wrong: set it (more than 15 minutes are refused)",
+    "AuthorizationHeaderMalformed": "set AWS_REGION to the bucket's region",
+    "PermanentRedirect": "set AWS_REGION to the bucket's region",
+}
+_BY_KIND = {
+    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "PartialCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, both",
+}
+_OTHERWISE = "see to AWS_ENDPOINT_URL and the connection, then run again"
+
+
+def path_of(root: str) -> Path:
+    """A prefix of a bucket, which acts as a folder.
+
+    Raises:
+        StoreError: What opens it is not installed.
+    """
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise _not_installed(root) from error
+    _register(root)
+    return cast("Path", UPath(root, **_options(os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))))
+
+
+def probe(root: str) -> None:
+    """Ask for a bucket once.
+
+    Raises:
+        StoreError: It is not there, or may not be listed, or does not answer.
+    """
+    endpoint = _endpoint()
+    allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
+    if endpoint.startswith("http://") and not allowed:
+        message = f"AWS_ENDPOINT_URL is {endpoint!r}, which is not encrypted; use https, or set AWS_ALLOW_HTTP=true"
+        raise StoreError(message)
+    bucket, _, prefix = root.removeprefix(_SCHEME).partition("/")
+    if not bucket:
+        message = f"the store {root!r} names no bucket; write --store s3://BUCKET/PREFIX"
+        raise StoreError(message)
+    try:
+        cast("Any", path_of(root)).fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    except (OSError, ValueError) as error:  # a ValueError where a name or an endpoint is not well-formed
+        message = f"cannot open the store {root!r} ({said(error)}); {remedy_of(error)}"
+        raise StoreError(message) from error
+
+
+def said(error: BaseException) -> str:
+    """What an error says, on one line."""
+    cause = error.__cause__ if _code_of(error) in ("403", "404") else None
+    return " ".join(str(cause or error).split()) or type(error).__name__
+
+
+def remedy_of(error: BaseException) -> str:
+    """What to do about an error of a bucket."""
+    kinds = [type(one).__name__ for one in (error, error.__cause__) if one is not None]
+    by_kind = next((_BY_KIND[kind] for kind in kinds if kind in _BY_KIND), None)
+    return by_kind or _BY_CODE.get(_code_of(error), _OTHERWISE)
+
+
+def arrow_system() -> Any:  # noqa: ANN401 - pyarrow states no types
+    """The file system that reads Parquet from buckets."""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+    return _arrow_system(os.getpid(), _endpoint(), region)
+
+
+@lru_cache(maxsize=2)
+def _arrow_system(pid: int, endpoint: str, region: str) -> Any:  # noqa: ANN401 - pyarrow states no types
+    from pyarrow.fs import S3FileSystem
+
+    del pid  # connections must not be shared with a process that this one was forked from
+    scheme, _, host = endpoint.rpartition("://")
+    given = {"endpoint_override": host, "scheme": scheme or "https"} if endpoint else {}
+    times = {"connect_timeout": _CONNECT_SECONDS, "request_timeout": _READ_SECONDS}
+    return S3FileSystem(**given, **times, **({"region": region} if region else {}))
+
+
+def _endpoint() -> str:
+    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    return named.rstrip("/")
+
+
+def _options(region: str | None) -> dict[str, Any]:
+    config = {
+        "retries": {"max_attempts": _ATTEMPTS},
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+    }
+    client = {"client_kwargs": {"region_name": region}} if region else {}
+    return {"use_listings_cache": False, "config_kwargs": config, **client}  # others write to the bucket, too
+
+
+def _code_of(error: BaseException) -> str:
+    for one in (error, error.__cause__):
+        response = getattr(one, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+def _register(root: str) -> None:
+    """Have s3fs speak of all that goes wrong by OSErrors, as disks do."""
+    import fsspec
+
+    try:
+        from features.store.s3_system import Bucket
+    except ImportError as error:
+        raise _not_installed(root) from error
+    if fsspec.registry.get("s3") is not Bucket:
+        fsspec.register_implementation("s3", Bucket, clobber=True)
+
+
+def _not_installed(root: str) -> StoreError:
+    return StoreError(f"what opens the store {root!r} is not installed; install it: pip install 'triptych[s3]'")
