@@ -27,29 +27,13 @@ SCHEMA_VERSION = 4
 """
 
 _WORDS = pa.list_(
-    pa.struct(
-        [
-            pa.field("word", pa.string()),
-            pa.field("start_us", pa.int64()),
-            pa.field("end_us", pa.int64()),
-            pa.field("confidence", pa.float32()),
-        ]
-    )
+    pa.struct([("word", pa.string()), ("start_us", pa.int64()), ("end_us", pa.int64()), ("confidence", pa.float32())])
 )
 
-
+_SAMPLE_TEXTS = ("video", "image", "audio", "text_file", "text", "name", "language")
 _SAMPLE = pa.struct(
-    [
-        pa.field("video", pa.string()),
-        pa.field("image", pa.string()),
-        pa.field("audio", pa.string()),
-        pa.field("text_file", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("language", pa.string()),
-        pa.field("subject_ids", pa.list_(pa.string())),
-        pa.field("recorded_at", pa.timestamp("us", tz="UTC")),
-    ]
+    [(name, pa.string()) for name in _SAMPLE_TEXTS]
+    + [("subject_ids", pa.list_(pa.string())), ("recorded_at", pa.timestamp("us", tz="UTC"))]
 )
 
 

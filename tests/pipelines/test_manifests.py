@@ -282,33 +282,3 @@ def test_a_sample_that_failed_is_tried_again_from_the_plan(archive: Path, tmp_pa
         *[True] * 3,
         ["s1", "s2"],
     )
-
-
-def test_a_person_who_refused_is_known_before_anything_is_decoded(archive: Path, tmp_path: Path) -> None:
-    policy = tmp_path / "consent.toml"
-    policy.write_text('[[rules]]\nsubject = "s2"\nrefuse = ["all"]\n', encoding="utf-8")
-    manifest = write_manifest(archive / "samples.csv", samples())
-    store, _ = ingest_here(tmp_path / "store", config([manifest], consent=str(policy)))
-    media = media_of(store)
-    assert (media["one"]["consent"], media["one"]["has_video"]) == ("refused", False)
-    ids = {
-        row["media_id"] for table in ("frames", "audio", "transcripts") for row in read_table(store, table).to_pylist()
-    }
-    assert ids == {media["two"]["media_id"], media["three"]["media_id"]}
-
-
-def test_consent_is_stated_by_a_row_or_a_glob(archive: Path) -> None:
-    rows = [
-        {"image": "a.png", "text": "x", "consent": "granted"},
-        {"image": "b.jpg", "consent": "refused"},
-        {"image": "a.png", "audio": "a.wav", "media_name": "secret"},
-        {"text": "nothing said", "media_name": "open"},
-    ]
-    manifest = write_manifest(archive / "m.jsonl", rows)
-
-    def consents(*refuse: str) -> list[str]:
-        return [source.consent for source in list_sources([str(manifest)], refuse=refuse)]
-
-    assert consents() == ["granted", "refused", "unstated", "unstated"]
-    assert consents("*.wav") == ["granted", "refused", "refused", "unstated"]
-    assert consents("secret", "a.png") == ["refused", "refused", "refused", "unstated"]
