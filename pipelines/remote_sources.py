@@ -63,16 +63,19 @@ def remote_sources(
     """
     found: dict[str, Listed] = {}
     names: set[str] = set()  # of all that may stand beside another
+    folders: set[str] = set()  # whose names are not all there
     for url in sorted(set(urls)):
         listed = list_remote(url, allow_private=allow_private)
         there = [one.url for one in listed]
-        is_single = there == [url]
-        kept = set(there if is_single else wanted_of(there))
+        kept = set(there if there == [url] else wanted_of(there))
         if not kept:
             message = f"{url!r} names no video; check the bucket and the path, or name files or a glob"
             raise ConfigError(message)
-        names.update(there, _beside(url) if is_single else ())
+        names.update(there)
+        if not all(name.startswith(f"{url.rstrip('/')}/") for name in there):
+            folders.update(name.rpartition("/")[0] + "/" for name in kept)
         found.update({one.url: one for one in listed if one.url in kept})
+    names.update(*map(_beside, folders))
     texts = group_sidecars(names)
     used = {text for url in found if not is_sidecar(url) for text in texts.get(stem_of(url), ())}
     return [_source(one, texts, refuse) for url, one in sorted(found.items()) if url not in used]
@@ -88,11 +91,11 @@ def now_of(source: Source, *, allow_private: bool = False) -> Source | None:
     return source._replace(size_bytes=seen.size_bytes, mtime_us=seen.mtime_us, etag=seen.tag or None)
 
 
-def _beside(url: str) -> tuple[str, ...]:
+def _beside(folder: str) -> tuple[str, ...]:
     try:
-        return beside(url)
+        return beside(folder)
     except FetchError as error:
-        _LOG.warning("no text files beside %s: %s", url, error)
+        _LOG.warning("no text files beside the videos of %s: %s", folder, error)
         return ()
 
 

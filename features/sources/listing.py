@@ -47,18 +47,17 @@ def list_remote(url: str, *, allow_private: bool = False) -> tuple[Listed, ...]:
         raise ConfigError(str(error)) from error
 
 
-def beside(url: str) -> tuple[str, ...]:
-    """URLs of the objects in the folder that an object lies in; none of a web server's.
+def beside(folder: str) -> tuple[str, ...]:
+    """URLs of the objects that lie in a folder; none of a web server's.
 
     Raises:
         FetchError: It cannot be listed.
     """
-    if is_http(url):
+    if is_http(folder):
         return ()
-    folder = url.rpartition("/")[0] + "/"
-    system = filesystem(url)
+    system = filesystem(folder)
     with telling(folder):
-        return tuple(_url_of(url, info) for info in system.ls(folder, detail=True) if info.get("type") == "file")
+        return tuple(_url_of(folder, info) for info in system.ls(folder, detail=True) if info.get("type") == "file")
 
 
 def _objects(url: str) -> Iterator[Listed]:
@@ -82,10 +81,19 @@ def _found(system: Any, url: str) -> tuple[dict[str, dict[str, Any]], bool]:  # 
         except FileNotFoundError:
             if not _MAGIC.search(url):
                 raise
-            return system.glob(url, detail=True), False
+            return _matches(system, url), False
         if info.get("type") != "directory":
             return {str(info["name"]): info}, False
     return system.find(url, detail=True), True
+
+
+def _matches(system: Any, pattern: str) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - as above
+    try:
+        found: dict[str, dict[str, Any]] = system.glob(pattern, detail=True)
+    except ValueError as error:
+        message = f"the glob {pattern!r} cannot be read ({error}); write ** between slashes: s3://BUCKET/**/*.mp4"
+        raise FetchError(message) from error
+    return found
 
 
 def _url_of(url: str, info: dict[str, Any]) -> str:
