@@ -15,7 +15,7 @@ _SCHEME = "s3://"
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _ATTEMPTS = 3
-"""Of botocore; s3fs tries five times what still fails after them."""
+"""Of botocore; s3fs tries again what still fails after them."""
 _BY_CODE = {
     "NoSuchBucket": "make the bucket, or name another with --store",
     "404": "make the bucket, or name another with --store",
@@ -110,7 +110,7 @@ def _endpoint() -> str:
 
 def _options(region: str | None) -> dict[str, Any]:
     config = {
-        "retries": {"max_attempts": _ATTEMPTS},
+        "retries": {"max_attempts": _ATTEMPTS, "mode": "standard"},
         "connect_timeout": _CONNECT_SECONDS,
         "read_timeout": _READ_SECONDS,
     }

@@ -6,19 +6,24 @@ from typing import Any
 
 from aiohttp import ClientError as ConnectionCut
 from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 _OTHERS = (BotoCoreError, ClientError, ConnectionCut)
 
 
 class Bucket(S3FileSystem):  # type: ignore[misc] # s3fs states no types
-    """As s3fs, but for what it raises."""
+    """As s3fs, but for what it raises, and for how often it tries again what botocore has tried again already."""
+
+    retries = 3
 
     async def _call_s3(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as s3fs has it
         try:
             return await super()._call_s3(*args, **kwargs)
         except _OTHERS as error:
             raise _as_os_error(error) from error
+
+    call_s3 = sync_wrapper(_call_s3)
 
     async def _cat_file(self, *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 - as s3fs has it
         try:

@@ -11,6 +11,7 @@ Reference:
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path, PurePath
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+
+from features.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 """What the root of a store in a bucket begins with."""
 _DELETED_AT_ONCE = 1000
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_url(root: str | Path) -> bool:
@@ -35,8 +39,17 @@ def is_url(root: str | Path) -> bool:
 
 
 def root_of(given: str | Path) -> str:
-    """The root of a store as it is kept: an absolute path, or a URL without a slash at its end."""
-    return str(given).rstrip("/") if is_url(given) else str(Path(given).absolute())
+    """The root of a store as it is kept: an absolute path, or a URL without a slash at its end.
+
+    Raises:
+        StoreError: It is another kind of URL.
+    """
+    if is_url(given):
+        return str(given).rstrip("/")
+    if isinstance(given, str) and _URL.match(given):
+        message = f"a store cannot lie at {given!r}; name a folder, or s3://BUCKET/PREFIX, with --store"
+        raise StoreError(message)
+    return str(Path(given).absolute())
 
 
 def place_of(root: str | Path) -> Path:
@@ -46,7 +59,7 @@ def place_of(root: str | Path) -> Path:
         StoreError: It is a URL, and what opens it is not installed.
     """
     if not is_url(root):
-        return Path(root).absolute()
+        return Path(root_of(root))
     from features.store.s3 import path_of
 
     return path_of(root_of(root))
