@@ -21,6 +21,7 @@ from features.media.sandbox import borrow_sandbox
 from features.privacy.consent_changes import rewrite_media
 from features.samples.record import media_id_of
 from features.schema import BASE_TABLES, OPTIONAL_TABLES, data_schema_of
+from features.sources.spool import local_copy
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.failures import open_letters
 from features.store.files import BatchWriter
@@ -108,27 +109,32 @@ def decode_late(given: tuple[str, str], wave: Wave, limits: Limits, usual: str) 
     config = config_of(store, batch_id) or usual
     lineage = wave.lineage(STAGE, fingerprint=fingerprint(config), config=config)
     source, options = _source(store, batch_id, media_id), DecodeOptions(**json.loads(config))
-    outcomes = Outcomes()
+    outcomes, local = Outcomes(), source
     try:
-        if media_id_of(source) != media_id:
-            message = f"{source.uri!r} has other bytes now; put back those that were refused, or forget the media"
-            raise MediaError(message)
         with ExitStack() as stack:
+            local = stack.enter_context(local_copy(source, limits.fetching, beat))
+            _check_content(source, local, media_id)
             decoder = Decoder(store, stack.enter_context(borrow_sandbox()), options, limits, beat)
             tables = spooled_tables(options)
-            decoded = stack.enter_context(closing(decoder.decode(source, media_id, tables)))
+            decoded = stack.enter_context(closing(decoder.decode(local, media_id, tables)))
             files = _written(store, batch_id, tables, lineage, decoded)
             row = media_row(source, media_id, decoded.outcome.info)
-            outcomes.missed(source, media_id, decoded.outcome)
+            outcomes.missed(source, media_id, decoded.outcome, local)
     except (StoreError, SandboxError):
         raise
     except Exception as error:  # noqa: BLE001 - a surprise costs its media, never the batch
-        letters = [letter_of(source, media_id, error)]
+        letters = [letter_of(source, media_id, error, local)]
         return LateMedia(media_id, tuple(write_failures(store, batch_id, letters, lineage)))
     beat.done()
     files.append(write_file(store, "media", batch_id, table_of("media", [row]), lineage=[lineage]))
     files += write_failures(store, batch_id, outcomes.failures, lineage)
     return LateMedia(media_id, tuple(files))
+
+
+def _check_content(source: Source, local: Source, media_id: str) -> None:
+    if media_id_of(local) != media_id:
+        message = f"{source.uri!r} has other bytes now; put back those that were refused, or forget the media"
+        raise MediaError(message)
 
 
 def commit_wave(wave: Wave, late: Sequence[LateMedia]) -> Iterator[Commit]:

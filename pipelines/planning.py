@@ -19,6 +19,7 @@ from features.privacy.consent import REFUSED
 from features.privacy.consent_policy import policy_of
 from features.privacy.consent_review import decided
 from features.samples.record import loose_of
+from features.sources.urls import is_url as is_source_url
 from features.store import Store, unfinished_batches
 from features.store.known import KnownSources
 from features.store.listing import listing_of
@@ -27,6 +28,7 @@ from features.store.plan import read_plan
 from features.store.storage import is_url, place_of, root_of
 from features.store.tombstones import without_forgotten
 from pipelines.costing import cost_run
+from pipelines.ingest_source import fetching_of
 from pipelines.options import decode_config
 from pipelines.sources import list_configured
 
@@ -100,7 +102,7 @@ def make_plan(
 
 def plan_key(config: IngestConfig, root: str) -> str:
     """What a run is known by, for the plan that was made for it: store, sources, and how they are decoded."""
-    sources = sorted(os.path.abspath(source) for source in config.sources)  # noqa: PTH100 - as ingest
+    sources = sorted(name if is_source_url(name) else os.path.abspath(name) for name in config.sources)  # noqa: PTH100 - as ingest
     return fingerprint([root_of(root), sources, decode_config(config), config.limit])
 
 
@@ -154,7 +156,13 @@ def _sample(
     options = DecodeOptions(**json.loads(decode_config(config)))
     processes = min(config.num_workers, os.cpu_count() or 1)
     some = [sources[place] for place in places]
-    probed = probe_all(some, options, num_processes=processes, on_progress=lambda done: on_progress(done, len(places)))
+    probed = probe_all(
+        some,
+        options,
+        num_processes=processes,
+        on_progress=lambda done: on_progress(done, len(places)),
+        fetching=fetching_of(config),
+    )
     by_place = dict(zip(places, probed, strict=True))
     works = [_work(by_place.get(place), source, options) for place, source in enumerate(sources)]
     return estimate(strata, sizes, works), tuple(_problems(probed))

@@ -26,6 +26,7 @@ from features.privacy.consent_policy import policy_of
 from features.privacy.consent_review import decided
 from features.samples.record import media_id_of
 from features.schema import BASE_TABLES, OPTIONAL_TABLES
+from features.sources.spool import local_copy
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.alignment import forgotten_media
 from features.store.files import BatchWriter
@@ -191,7 +192,8 @@ class _Repair:
         """A source that left neither a media here nor a letter was a duplicate, unless `media` was lost with it."""
         self._beat()
         try:
-            media_id = media_id_of(self._plan[uri])
+            with local_copy(self._plan[uri], on_progress=self._beat) as local:
+                media_id = media_id_of(local)
         except TriptychError as error:
             self._failures.append(Failure(REPAIR_STAGE, None, uri, type(error).__name__, str(error)))
             return None, "failed" if "media" in self._targets else "duplicate"
@@ -231,10 +233,11 @@ class _Repair:
         reason = "no source is known"
         for source in member.sources:
             try:
-                if media_id_of(source) != member.media_id:
-                    reason = f"{source.uri!r} has changed since"
-                    continue
-                return decoder.decode(source, member.media_id, tables), ""
+                with local_copy(source, on_progress=self._beat) as local:
+                    if media_id_of(local) != member.media_id:
+                        reason = f"{source.uri!r} has changed since"
+                        continue
+                    return decoder.decode(local, member.media_id, tables), ""
             except (StoreError, SandboxError):
                 raise
             except TriptychError as error:

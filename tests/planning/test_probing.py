@@ -14,6 +14,7 @@ from features.planning.copies import copies_among
 from features.planning.probes import probe_all
 from features.planning.probing import Probed, probe_file
 from features.planning.work import work_of
+from features.sources.spool import Fetching
 from features.store.plan import Source
 from features.synthetic.archive import Archive, make_archive
 
@@ -74,11 +75,12 @@ def test_in_child_processes_it_tells_the_same_in_order(archive: Archive) -> None
     assert done[-1] == len(sources)
 
 
-def ends(uri: str, size_bytes: int, options: DecodeOptions) -> Probed:
+def ends(one: Source, options: DecodeOptions, fetching: Fetching) -> Probed:
     """Stands for a file that crashes FFmpeg."""
-    if "clip_003" in uri:
+    del fetching
+    if "clip_003" in one.uri:
         os._exit(1)
-    return probe_file(uri, size_bytes, options)
+    return probe_file(one.uri, one.size_bytes, options)
 
 
 def test_a_file_that_ends_its_process_costs_itself(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from features.errors import ConfigError
+from features.media.options import DecodeOptions
+from features.planning.probes import probe_all
+from features.sources.spool import Fetching
 from features.store import Store
 from pipelines.options import RetryConfig
+from pipelines.sources import list_sources
 from tests.pipelines.retrying import again
 from tests.pipelines.running import config, ingest_here, rows_of
 from tests.sources.server import Site, serve
@@ -105,3 +110,21 @@ def test_a_fault_at_any_request_leaves_the_right_tables_or_a_clear_failure(
                 store = Store.open(str(root))
                 again(store, RetryConfig(runner="in-process", allow_private_addresses=True))
                 assert _rows(store, f"{site.url}/")["frames"] == truth["frames"]
+
+
+def test_plan_looks_into_remote_sources_as_into_local_ones(archive: Path, tmp_path: Path) -> None:
+    names = ["a.mp4", "in/b.mp4", "in/c.mp4"]
+    options = DecodeOptions()
+    (tmp_path / "scratch").mkdir()
+    with serve(_site(archive)) as site:
+        fetching = Fetching(1 << 30, True, str(tmp_path / "scratch"))
+        far = list(list_sources([f"{site.url}/{name}" for name in names], allow_private=True))
+        there = probe_all(far, options, fetching=fetching)
+        refused = probe_all(far[:1], options)
+    here = probe_all(list(list_sources([str(archive)])), options)
+    told = [replace(one, uri=one.uri.replace(site.url, "")) for one in there]
+    assert [replace(one, error=one.error.replace(site.url, "")) for one in told] == [
+        replace(one, uri=one.uri.replace(str(archive), ""), error=one.error.replace(str(archive), "")) for one in here
+    ]
+    assert "--allow-private-addresses" in refused[0].error
+    assert not list((tmp_path / "scratch").iterdir())
