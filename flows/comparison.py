@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from features.fusion.figures import agreement_words, calibration_words
 from flows.console import table
 
 _CLASSES = {
@@ -45,8 +46,8 @@ def _task_text(task: TaskComparison) -> str:
     for found in task.calibration:
         own = "of its own" if found.own_groups else "that early stopping saw too"
         groups = f"{found.num_groups} dev groups {own}"
-        errors = f"ECE {found.ece_before:.3f} to {found.ece:.3f}"
-        lines.append(f"calibration: temperature {found.temperature:.2f} ({groups}), {errors}")
+        lines.append(f"calibration: temperature {found.temperature:.2f} ({groups}), {calibration_words(found)}")
+    lines += [f"fused: {agreement_words(found)}" for found in task.agreement]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _DRAWN_AT_ONCE = 100
 _ENDS = (2.5, 97.5)
+_NO_SPREAD = 1e-12  # of the product of variances, relative: what rounding leaves of a constant
 
 
 def interval(
@@ -93,6 +94,56 @@ def paired_bootstrap(
         raise ModelError(message + " score both on one test split")
     differences = np.asarray(scores, np.float64) - np.asarray(other, np.float64)
     return interval(differences, groups, resamples=resamples, seed=seed)
+
+
+def pearson_interval(
+    truth: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    groups: Sequence[str],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """95 % interval of the correlation of predictions and truth, by the percentile bootstrap over groups.
+
+    A draw's correlation follows from the sums of its groups: count, both sums, both sums of squares, and of products.
+    Draws in which either side does not vary have none, and are passed over.
+
+    Args:
+        truth: [n].
+        predicted: [n].
+        groups: Group of each row.
+        resamples: Draws.
+        seed: Of the draws.
+
+    Returns:
+        Lower and upper end in [-1, 1]; None where no draw has a correlation.
+
+    Raises:
+        ModelError: See `interval`.
+
+    Reference:
+        Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    """
+    x, y = (np.asarray(values, np.float64) for values in (truth, predicted))
+    for values in (x, y):
+        _check(values, groups)
+    x, y = x - x.mean(), y - y.mean()  # a large mean would drown the variance in rounding
+    _, codes = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.stack([np.bincount(codes, weights=column) for column in (np.ones_like(x), x, y, x * x, y * y, x * y)])
+    random = np.random.default_rng(seed)
+    found: list[NDArray[np.float64]] = []
+    for start in range(0, resamples, _DRAWN_AT_ONCE):
+        drawn = random.integers(sums.shape[1], size=(min(_DRAWN_AT_ONCE, resamples - start), sums.shape[1]))
+        n, sx, sy, sxx, syy, sxy = sums[:, drawn].sum(axis=2)
+        spread = np.maximum(sxx - sx * sx / n, 0) * np.maximum(syy - sy * sy / n, 0)
+        varies = spread > _NO_SPREAD * (sxx * syy + np.finfo(np.float64).tiny)
+        found.append((sxy - sx * sy / n)[varies] / np.sqrt(spread[varies]))
+    correlations = np.clip(np.concatenate(found), -1, 1)
+    if not len(correlations):
+        return None
+    low, high = np.percentile(correlations, _ENDS)
+    return float(low), float(high)
 
 
 def _check(scores: NDArray[np.float64], groups: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from features.fusion.figures import (
+    agreement_words,
     difference_words,
     headline,
     headline_name,
@@ -125,6 +126,7 @@ def _task(facts: ModelFacts, task: TaskComparison) -> str:
     if task.alone:
         gains = [(item.name, difference_words(kind, item)) for item in task.alone]
         parts += ["What training the tasks together brings:", table(("over", "difference (95 % interval)"), gains)]
+    parts += [f"Fused, with 95 % intervals: {agreement_words(found)}." for found in task.agreement]
     parts += [_calibration(found, apart=facts.calibrated_apart(found)) for found in task.calibration]
     return "\n\n".join(parts)
 
@@ -133,6 +135,8 @@ def _calibration(found: Calibration, *, apart: bool) -> str:
     whose = "that took no part in early stopping" if apart else "that early stopping looked at too"
     fitted = f"Calibration: temperature {found.temperature:.3f}, fitted on {found.num_groups} dev groups {whose}. "
     ece = f"Expected calibration error {found.ece_before:.3f} before and {found.ece:.3f} after it, "
+    if found.brier_before is not None and found.brier is not None:
+        ece += f"Brier score {found.brier_before:.3f} before and {found.brier:.3f} after it, "
     told = fitted + ece + f"negative log-likelihood {found.nll_before:.3f} before and {found.nll:.3f} after it."
     if not (bins := found.bins):
         return told

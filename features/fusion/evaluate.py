@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from features.fusion.agreement import agreement_of
 from features.fusion.bootstrap import interval, paired_bootstrap
 from features.fusion.calibration import calibration_error, calibration_groups, fit_temperature, logits_of
 from features.fusion.metrics import Metrics, measure, score_rows
 from features.fusion.prediction import predict_outputs, prior_outputs
-from features.fusion.results import Calibration, Difference, ModelResult, TaskComparison
+from features.fusion.results import Agreement, Calibration, Difference, ModelResult, TaskComparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +169,7 @@ def compare_task(
         absence=judge.absences(told, probes),
         alone=tuple(judge.difference(name, told, evaluations[name]) for name in alone),
         calibration=judge.calibration(fused, told, probes, of_calibration),
+        agreement=judge.agreement(told),
     )
 
 
@@ -214,7 +216,8 @@ class _Judge:
             return ()
         truth = self._truth["test"]
         outputs = self._said("test", told.outputs["test"])
-        before = measure(truth.kind, truth.values, self._said("test", probes.uncalibrated))
+        raw = self._said("test", probes.uncalibrated)
+        before = measure(truth.kind, truth.values, raw)
         after = measure(truth.kind, truth.values, outputs)
         found = Calibration(
             temperature=fused.temperatures[self.task],
@@ -225,8 +228,17 @@ class _Judge:
             nll_before=before.nll or 0.0,
             nll=after.nll or 0.0,
             bins=calibration_error(outputs, truth.values, kind=truth.kind).bins,
+            bins_before=calibration_error(raw, truth.values, kind=truth.kind).bins,
+            brier_before=before.brier,
+            brier=after.brier,
         )
         return (found,)
+
+    def agreement(self, told: Evaluation) -> tuple[Agreement, ...]:
+        truth = self._truth["test"]
+        if truth.kind != "regression":
+            return ()
+        return (agreement_of(truth.values, self._said("test", told.outputs["test"]), self.groups, resamples=RESAMPLES),)
 
     def _said(self, split: str, outputs: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """What is said of the rows of a split that the task labels."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from features.fusion.metrics import Metrics
-    from features.fusion.results import Difference, ModelResult
+    from features.fusion.results import Agreement, Calibration, Difference, ModelResult
 
 HEADLINES = {"multilabel": "labels right", "regression": "mean absolute error"}
 """What the headline of a task is, by its kind; of the others it is the accuracy."""
@@ -68,6 +68,26 @@ def metric_words(metrics: Metrics, field: str) -> str:
     """A metric with three digits, or `-` where there is none."""
     value = getattr(metrics, field)
     return "-" if value is None else f"{value:.3f}"
+
+
+def agreement_words(found: Agreement) -> str:
+    """RMSE and correlation of a regression with their intervals: `RMSE 0.412 (0.380 to 0.450), correlation …`."""
+    correlation = _with_ends(found.pearson) if found.pearson else "not defined"
+    return f"RMSE {_with_ends(found.rmse)}, correlation {correlation}"
+
+
+def calibration_words(found: Calibration) -> str:
+    """What the temperature does to the errors of the probabilities: `ECE 0.120 to 0.080, Brier …, NLL …`."""
+    pairs = [("ECE", found.ece_before, found.ece)]
+    if found.brier_before is not None and found.brier is not None:
+        pairs.append(("Brier", found.brier_before, found.brier))
+    pairs.append(("NLL", found.nll_before, found.nll))
+    return ", ".join(f"{name} {before:.3f} to {after:.3f}" for name, before, after in pairs)
+
+
+def _with_ends(ends: Sequence[float]) -> str:
+    value, low, high = ends
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _value(kind: str, value: float) -> str:

@@ -15,6 +15,9 @@ from features.fusion.settings import Place, parse
 MIN_TEST_GROUPS = 20
 """Fewer groups in the test split than this never show a gain: the bootstrap's interval is too narrow there."""
 
+MAX_POINTS = 400
+"""Test rows of a regression that are kept for its figure, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
@@ -69,6 +72,9 @@ class Calibration:
         nll_before: Mean negative log-likelihood, nats, without it.
         nll: The same with it.
         bins: With it, those that hold a row.
+        bins_before: Without it.
+        brier_before: Brier score as `Metrics.brier` has it, without it; None in models of before it was kept.
+        brier: The same with it.
     """
 
     temperature: float
@@ -79,6 +85,34 @@ class Calibration:
     nll_before: float
     nll: float
     bins: tuple[CalibrationBin, ...] = ()
+    bins_before: tuple[CalibrationBin, ...] = ()
+    brier_before: float | None = None
+    brier: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionPoint:
+    """A test row of a regression: the label's number, and what the fused model says."""
+
+    truth: float
+    predicted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the fused model's numbers agree with the truth on the test rows of a regression.
+
+    The mean absolute error and its interval are the headline (`ModelResult.score`).
+
+    Attributes:
+        rmse: Root mean squared error with its 95 % interval over groups, in the labels' unit: value, low, high.
+        pearson: Correlation, likewise; empty where either side does not vary.
+        points: Test rows, at most `MAX_POINTS`, evenly taken in their order.
+    """
+
+    rmse: tuple[float, ...]
+    pearson: tuple[float, ...] = ()
+    points: tuple[RegressionPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +135,7 @@ class TaskComparison:
         absence: What masking each modality costs the fused model.
         alone: What training this task beside the others brings over training it alone; none with one task.
         calibration: None for a regression.
+        agreement: Of a regression; none for other kinds, and in models of before it was kept.
     """
 
     task: str
@@ -118,6 +153,7 @@ class TaskComparison:
     absence: tuple[Difference, ...]
     alone: tuple[Difference, ...]
     calibration: tuple[Calibration, ...]
+    agreement: tuple[Agreement, ...] = ()
 
     @property
     def gain_shown(self) -> bool:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from features.errors import ConfigError, ModelError
 from features.fusion.card import CARD_FILE, model_card
 from features.fusion.facts import read_facts
-from features.fusion.figures import difference_words, headline_name, metric_fields, metric_words, result_words
+from features.fusion.figures import (
+    agreement_words,
+    calibration_words,
+    difference_words,
+    headline_name,
+    metric_fields,
+    metric_words,
+    result_words,
+)
 from features.store import Store
 from features.store.models import find_model, list_models, model_folder
 from flows.cli import EXIT_DONE
@@ -145,6 +153,8 @@ def _figures(task: TaskComparison) -> list[tuple[str, str]]:
         ("fusion", _fusion(task)),
         *((f"without {cost.name}", difference_words(task.kind, cost, sign=-1)) for cost in task.absence),
         ("temperature", ", ".join(f"{found.temperature:.2f}" for found in task.calibration) or "-"),
+        *(("errors without and with it", calibration_words(found)) for found in task.calibration),
+        *(("with intervals", agreement_words(found)) for found in task.agreement),
         ("train, dev, test segments", ", ".join(f"{count:,}" for count in task.num_rows)),
         ("test groups", f"{task.num_test_groups:,}"),
     ]

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import pyarrow.compute as pc
 
-from features.errors import TriptychError
-from features.fusion.checkpoint import load_model
 from features.media.pictures import decode_jpeg, encode_jpeg, fit
 from features.privacy.consent import allowed
 from features.schema import BATCH_ID
 from features.store import read_table
-from features.store.models import ModelRef, find_model, list_models, model_folder
+from features.store.models import find_model, list_models
 from features.store.store import count_rows
 from features.synthetic.archive import NOTE, is_synthetic
+from flows.report.collect_models import models_of, tokenizers_of
+from flows.report.collect_quality import quality_of
 from flows.report.data import (
     CoverageRow,
     FailureRow,
-    MetricsRow,
-    ModelSummary,
     ReportData,
     ScoredSegment,
     TableCount,
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from features.fusion.metrics import Metrics
-    from features.fusion.results import ModelResult, TaskComparison
     from features.store import Store
 
     Row = dict[str, Any]
@@ -58,6 +54,7 @@ def collect(store: Store) -> ReportData:
     names = {row["media_id"]: row["name"] for row in media}
     scores, num_scores = _scores(store, names, shown)
     failures = _failures(store, names)
+    models, regressions = models_of(store)
     return ReportData(
         store=store.root,
         created_at=datetime.now(UTC),
@@ -66,7 +63,10 @@ def collect(store: Store) -> ReportData:
         total_duration_us=sum(row["duration_us"] or 0 for row in media),
         coverage=tuple(_coverage(store, name) for name in store.tables() if name.startswith("coverage/")),
         contact_sheet=_contact_sheet(store, [row for row in media if row["media_id"] in shown]),
-        models=tuple(sorted(_models(store), key=lambda model: model.created_at, reverse=True)),
+        models=models,
+        regressions=regressions,
+        quality=quality_of(store),
+        tokenizers=tokenizers_of(store),
         scores=scores,
         num_scores=num_scores,
         failures=failures[-_MAX_FAILURES:],
@@ -134,55 +134,6 @@ def _smaller(jpeg: bytes) -> bytes:
     size = fit(width, height, _THUMB_SHORT_SIDE)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return encode_jpeg(small.astype(picture.dtype), quality=_THUMB_QUALITY)
-
-
-def _models(store: Store) -> list[ModelSummary]:
-    summaries = []
-    for ref in list_models(store):
-        try:
-            model = load_model(model_folder(store, ref))
-        except TriptychError:
-            continue  # a damaged model is `verify`'s business, not the report's
-        created_at = datetime.fromisoformat(model.created_at)
-        tasks = (task for task in model.comparison.tasks if task.kind != "regression")
-        summaries += [_model(ref, task, created_at) for task in tasks]
-    return summaries
-
-
-def _model(ref: ModelRef, comparison: TaskComparison, created_at: datetime) -> ModelSummary:
-    train, dev, test = comparison.num_rows
-    gain = comparison.gain
-    has_gain = bool(comparison.single)
-    majority = comparison.majority
-    rows = [_metrics(result, test) for result in (comparison.fused, *comparison.single)]
-    rows.append(_row("majority", majority, test))
-    return ModelSummary(
-        name=ref.name,
-        version=str(ref.version),
-        task=comparison.task,
-        classes=comparison.classes,
-        created_at=created_at,
-        rows=tuple(rows),
-        gain=gain.value if has_gain else None,
-        gain_low=gain.low if has_gain else None,
-        gain_high=gain.high if has_gain else None,
-        gain_shown=comparison.gain_shown,
-        best_single=comparison.best_single,
-        num_train=train,
-        num_dev=dev,
-        num_test=test,
-    )
-
-
-def _metrics(result: ModelResult, num_rows: int) -> MetricsRow:
-    return _row(result.name, result.test, num_rows)
-
-
-def _row(name: str, metrics: Metrics, num_rows: int) -> MetricsRow:
-    accuracy, precision, recall, f1 = (
-        value or 0.0 for value in (metrics.accuracy, metrics.precision, metrics.recall, metrics.f1)
-    )
-    return MetricsRow(name, accuracy, precision, recall, f1, num_rows)
 
 
 def _scores(store: Store, names: dict[str, str], shown: Collection[str]) -> tuple[tuple[ScoredSegment, ...], int]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from features.fusion.results import Agreement, Calibration
+
 
 @dataclass(frozen=True, slots=True)
 class TableCount:
@@ -54,6 +56,92 @@ class MetricsRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbabilityRow:
+    """How good the fused model's probabilities are on the test split; None where it was not kept.
+
+    `ece` is in [0, 1], `brier` as in `Metrics`, `nll` in nats.
+    """
+
+    name: str
+    ece: float | None
+    brier: float | None
+    nll: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """Errors of one way to predict a number on the test split, in the labels' unit; intervals are of 95 %."""
+
+    name: str
+    mae: float | None
+    mae_low: float | None = None
+    mae_high: float | None = None
+    rmse: float | None = None
+    pearson: float | None = None
+    r2: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionSummary:
+    """A model's regression task, and how its fusion compares with each single modality.
+
+    Attributes:
+        name: Name of the model.
+        version: Version of the model.
+        task: What it predicts.
+        created_at: When it was registered, with a time zone.
+        rows: Errors of the fused model, of each modality alone, and of always saying the training split's mean.
+        verdict: What the comparison shows, in a sentence.
+        num_rows: Segments in the training, development and test split.
+        num_test_groups: Groups of media in the test split.
+        agreement: Intervals, and points of the figure; None of a model from before they were kept.
+    """
+
+    name: str
+    version: str
+    task: str
+    created_at: datetime
+    rows: tuple[ErrorRow, ...]
+    verdict: str
+    num_rows: tuple[int, ...]
+    num_test_groups: int
+    agreement: Agreement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    """Media in which a kind of fault was found, by how much of them it takes.
+
+    Attributes:
+        fault: Such as `black pictures`.
+        num_media: Media that it was looked for in.
+        some: Those that have any.
+        much: Those in which it is much, as `limit` says.
+        mean: Mean over the media, in `unit`.
+        limit: What counts as much.
+        unit: Of `mean`: `%`, `LUFS`.
+    """
+
+    fault: str
+    num_media: int
+    some: int
+    much: int
+    mean: float
+    limit: str
+    unit: str = "%"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerRow:
+    """A tokenizer of the store."""
+
+    name: str
+    version: str
+    num_pieces: int
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSummary:
     """A model, and how its fusion compares with each single modality.
 
@@ -72,6 +160,8 @@ class ModelSummary:
         num_train: Segments in the training split.
         num_dev: Segments in the development split.
         num_test: Segments in the test split.
+        calibration: What the temperature does; None where none was fitted.
+        probabilities: Of the fused model, without and with its temperature.
     """
 
     name: str
@@ -88,6 +178,8 @@ class ModelSummary:
     num_train: int
     num_dev: int
     num_test: int
+    calibration: Calibration | None = None
+    probabilities: tuple[ProbabilityRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +235,10 @@ class ReportData:
         total_duration_us: Sum of their durations, microseconds.
         coverage: One row an extractor.
         contact_sheet: Sampled pictures.
-        models: Newest first.
+        models: Newest first, their tasks of classes and labels.
+        regressions: Newest first, their regressions.
+        quality: Faults of the media that were ingested.
+        tokenizers: Those of the store.
         scores: A sample of the scored segments.
         num_scores: All scored segments; 0 stands for as many as `scores` holds.
         failures: Open dead letters.
@@ -159,6 +254,9 @@ class ReportData:
     coverage: tuple[CoverageRow, ...] = ()
     contact_sheet: tuple[Thumb, ...] = ()
     models: tuple[ModelSummary, ...] = ()
+    regressions: tuple[RegressionSummary, ...] = ()
+    quality: tuple[QualityRow, ...] = ()
+    tokenizers: tuple[TokenizerRow, ...] = ()
     scores: tuple[ScoredSegment, ...] = ()
     num_scores: int = 0
     failures: tuple[FailureRow, ...] = ()

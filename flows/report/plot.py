@@ -22,18 +22,18 @@ MAJORITY = "majority"
 """Name of the metrics row of always guessing the most frequent class."""
 
 # Colours that the figure is drawn in, and the page's own that take their place, so that it follows light and dark.
-_INK, _MUTED, _ACCENT, _BAR = "#010203", "#040506", "#070809", "#0a0b0c"
-_PAGE_COLOURS = {_INK: "var(--ink)", _MUTED: "var(--muted)", _ACCENT: "var(--accent)", _BAR: "var(--bar)"}
-_STYLE: dict[RcKeyType, Any] = {
+INK, MUTED, ACCENT, BAR = "#010203", "#040506", "#070809", "#0a0b0c"
+_PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", ACCENT: "var(--accent)", BAR: "var(--bar)"}
+STYLE: dict[RcKeyType, Any] = {
     "text.parse_math": False,
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10.5,
-    "text.color": _INK,
-    "axes.labelcolor": _MUTED,
-    "xtick.color": _MUTED,
-    "ytick.color": _INK,
-    "axes.edgecolor": _MUTED,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "axes.edgecolor": MUTED,
 }
 
 
@@ -41,7 +41,7 @@ def comparison_svg(model: ModelSummary) -> str:
     """Inline SVG of the comparison, or an empty string where nothing was measured."""
     if not model.rows:
         return ""
-    style = dict(_STYLE)
+    style = dict(STYLE)
     style["svg.hashsalt"] = visible(f"{model.name}@{model.version}")  # keeps the ids of two figures on a page apart
     with mpl.rc_context(style):
         measured = gain_interval(model)
@@ -51,31 +51,31 @@ def comparison_svg(model: ModelSummary) -> str:
         axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_accuracies(axes[0], bars, [row for row in model.rows if row.name == MAJORITY])
         if measured is not None:
-            _draw_gain(axes[1], measured, model.best_single, _ACCENT if gain_claimed(model) else _MUTED)
-        return _to_svg(figure)
+            _draw_gain(axes[1], measured, model.best_single, ACCENT if gain_claimed(model) else MUTED)
+        return to_svg(figure)
 
 
 def _draw_accuracies(axes: Axes, bars: list[MetricsRow], majority: list[MetricsRow]) -> None:
     positions = range(len(bars))
-    colours = [_ACCENT if row.name == "fused" else _BAR for row in bars]
+    colours = [ACCENT if row.name == "fused" else BAR for row in bars]
     axes.barh(positions, [row.accuracy for row in bars], height=0.56, color=colours)
     for position, row in enumerate(bars):
         axes.text(row.accuracy + 0.012, position, percent(row.accuracy), va="center", fontsize=10)
     for row in majority:
-        axes.axvline(row.accuracy, color=_INK, linestyle=(0, (4, 3)), linewidth=1.2)
+        axes.axvline(row.accuracy, color=INK, linestyle=(0, (4, 3)), linewidth=1.2)
         axes.text(row.accuracy, -0.62, f"majority {percent(row.accuracy)}", ha="center", va="bottom", fontsize=9)
     axes.set_yticks(positions, [visible(row.name) for row in bars])
     axes.set_ylim(len(bars) - 0.5, -0.6)
     axes.set_xlim(0, 1.08)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100 %"])
     axes.set_xlabel("accuracy on the test split")
-    _bare(axes)
+    bare(axes)
 
 
 def _draw_gain(axes: Axes, measured: tuple[float, float, float], rival: str, colour: str) -> None:
     gain, low, high = measured
     reach = 1.25 * max(abs(low), abs(high), 0.04)
-    axes.axvline(0, color=_INK, linewidth=1.2)
+    axes.axvline(0, color=INK, linewidth=1.2)
     axes.plot([low, high], [0, 0], color=colour, linewidth=3, solid_capstyle="round")
     axes.plot([gain], [0], "o", color=colour, markersize=9)
     axes.text(gain, 0.42, points(gain), ha="center", va="bottom", fontsize=10)
@@ -85,16 +85,17 @@ def _draw_gain(axes: Axes, measured: tuple[float, float, float], rival: str, col
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda value, _: "0" if abs(value) < 1e-9 else f"{points(value)}")
     axes.set_xlabel("points of accuracy, with the 95 % interval")
-    _bare(axes)
+    bare(axes)
 
 
-def _bare(axes: Axes) -> None:
+def bare(axes: Axes) -> None:
+    """Leave out what frames the drawing."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.patch.set_visible(False)
 
 
-def _to_svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
     """The drawing without XML's head, metadata or fixed size, in the page's colours."""
     figure.patch.set_visible(False)
     buffer = io.StringIO()

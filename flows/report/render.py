@@ -15,10 +15,11 @@ from markupsafe import Markup
 from features.errors import StoreError
 from features.store.storage import is_remote, put_bytes
 from flows.report import words
+from flows.report.agreement import reliability_svg, scatter_svg
 from flows.report.plot import comparison_svg
 
 if TYPE_CHECKING:
-    from flows.report.data import ModelSummary, ReportData
+    from flows.report.data import ModelSummary, RegressionSummary, ReportData
 
 _USUAL = ("video", "audio", "text")
 
@@ -86,6 +87,10 @@ def _environment() -> Environment:
         "modalities": _modalities,
         "data_uri": _data_uri,
         "plot": _plot,
+        "three_digits": words.three_digits,
+        "interval": words.interval_words,
+        "reliability": _reliability,
+        "scatter": _scatter,
     }
     return environment
 
@@ -107,3 +112,11 @@ def _data_uri(jpeg: bytes) -> str:
 def _plot(model: ModelSummary) -> Markup:
     """The figure as markup: safe, because matplotlib escapes the texts that it draws."""
     return Markup(comparison_svg(model))  # noqa: S704
+
+
+def _reliability(model: ModelSummary) -> Markup:
+    return Markup(reliability_svg(model))  # noqa: S704 - as `_plot`
+
+
+def _scatter(model: RegressionSummary) -> Markup:
+    return Markup(scatter_svg(model))  # noqa: S704 - as `_plot`

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from features.identity import MICROSECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flows.report.data import ModelSummary
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -54,6 +56,19 @@ def percent(share: float) -> str:
 def points(gain: float) -> str:
     """A difference of shares, signed, in percentage points: `+6.1`."""
     return f"{100 * gain:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def three_digits(value: float | None) -> str:
+    """A number with three digits after the point; a dash where there is none."""
+    return "\N{EN DASH}" if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def interval_words(ends: Sequence[float]) -> str:
+    """A value and both ends of its interval: `0.412 (0.380 to 0.450)`; without them, that it is not defined."""
+    if not ends:
+        return "not defined"
+    value, low, high = map(three_digits, ends)
+    return f"{value} ({low} to {high})"
 
 
 def visible(text: str) -> str:
