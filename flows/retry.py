@@ -180,7 +180,7 @@ def _listed(store: Store, letters: Mapping[str, Letter], *, allow_private: bool)
     found = [
         now._replace(attempt=letters[uri].attempts + 1)
         for uri in sorted(samples)
-        if (now := as_it_is_now(before[letters[uri].batch_id, uri])) is not None
+        if (now := as_it_is_now(before[letters[uri].batch_id, uri], allow_private=allow_private)) is not None
     ]
     remote = [
         now_of(before[letters[uri].batch_id, uri], allow_private=allow_private)

@@ -99,7 +99,7 @@ def list_sources(
     sidecars = _sidecars({os.path.dirname(path) for path in paths})
     sources = (_source(path, _beside(path, sidecars), refuse) for path in paths)
     listed = (source for source in sources if source is not None)
-    rows = (manifest_sources(manifest, refuse, _sidecars) for manifest in manifests)
+    rows = (manifest_sources(one, refuse, _sidecars, allow_private=allow_private) for one in manifests)
     return _settled(chain(listed, remote, *rows), settle_seconds)
 
 

@@ -7,8 +7,9 @@ import os
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from features.errors import TriptychError
+from features.errors import ConfigError, TriptychError
 from features.samples.rows import MAX_TEXT_BYTES
+from features.sources.urls import check_url, hidden, is_url
 from features.store.subjects import subjects_of
 from features.transcripts.language import language_tag
 
@@ -61,7 +62,7 @@ def text_in(cells: Mapping[str, Any], name: str) -> str | None:
 
 
 def path_in(cells: Mapping[str, Any], name: str, folder: str) -> str | None:
-    """An absolute path, of one relative to the folder.
+    """An absolute path, of one relative to the folder; or a URL.
 
     Raises:
         RowError: It is none.
@@ -69,6 +70,12 @@ def path_in(cells: Mapping[str, Any], name: str, folder: str) -> str | None:
     value = text_in(cells, name)
     if value is None:
         return None
+    if is_url(value.strip()):
+        try:
+            return check_url(value.strip())
+        except ConfigError as error:
+            message = f"has {name} {hidden(value)!r}, which cannot be read: {error}"
+            raise RowError(message) from error
     if "://" in value or "\0" in value:
         message = f"has {name} {shown(value)}, which is no path of a file; copy it here and name its path"
         raise RowError(message)

@@ -79,7 +79,7 @@ def test_what_is_known_of_a_media(tmp_path: Path) -> None:
         ({"text": "x", "text_file": "t.txt"}, ("both text",)),
         ({"image": 7}, ("image 7", "no text")),
         ({"image": "a\0.png"}, ("no path",)),
-        ({"image": "https://example.org/a.png"}, ("'https://example.org/a.png'",)),
+        ({"image": "ftp://example.org/a.png"}, ("'ftp://example.org/a.png'",)),
         ({"image": "a.png", "consent": "maybe"}, ("consent 'maybe'", "granted, refused, unstated")),
         ({"image": "a.png", "consent": True}, ("consent True",)),
         ({"image": "a.png", "language": "?"}, ("language '?'",)),

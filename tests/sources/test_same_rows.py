@@ -128,3 +128,20 @@ def test_plan_looks_into_remote_sources_as_into_local_ones(archive: Path, tmp_pa
     ]
     assert "--allow-private-addresses" in refused[0].error
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_manifest_names_files_here_and_elsewhere(archive: Path, tmp_path: Path) -> None:
+    rows = [
+        ("video,text,media_name", "", ""),
+        ("{0}/a.mp4", "Hello", "one"),
+        ("{0}/gone.mp4", "Gone", "two"),
+    ]
+    with serve(_site(archive)) as site:
+        stores = []
+        for place, root in enumerate((str(archive), site.url)):
+            manifest = tmp_path / f"{place}.csv"
+            manifest.write_text("\n".join(",".join(row).rstrip(",").format(root) for row in rows), encoding="utf-8")
+            stores.append(_rows(_night(tmp_path / str(place), [str(manifest)]), f"{root}/"))
+    assert stores[0] == stores[1]
+    assert [row["text"] for row in stores[1]["transcripts"]] == ["Hello"]
+    assert [row["uri"] for row in stores[1]["media"]] == ["a.mp4"]
