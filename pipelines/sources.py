@@ -253,7 +253,15 @@ def _search(folder: str, search: Search) -> Iterator[str]:
             _warn(error)
             continue
         folders += [entry.path for entry in seen if entry.is_dir(follow_symlinks=False)]
-        yield from (path for path in search.of([entry.path for entry in seen if entry.is_file()]))
+        yield from (path for path in search.of([entry.path for entry in seen if _is_file(entry)]))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:  # a link that leads back to itself
+        _warn(error)
+        return False
 
 
 def _suffix(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,3 +41,30 @@ def test_a_name_that_is_not_utf8_is_left_out_with_a_warning(tmp_path: Path, capl
     assert _names(tmp_path, str(tmp_path)) == ["good.mp4"]
     assert "bad\\udcff.mp4" in caplog.text
     assert "rename the file" in caplog.text
+
+
+def test_links_to_files_are_sources_and_linked_folders_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").touch()
+    (tmp_path / "in" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "in" / "file.mp4").symlink_to(tmp_path / "in" / "a.mp4")
+    (tmp_path / "in" / "self.mp4").symlink_to(tmp_path / "in" / "self.mp4")
+    (tmp_path / "in" / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    assert _names(tmp_path, str(tmp_path)) == ["in/a.mp4", "in/file.mp4"]
+
+
+def test_tens_of_thousands_of_files_in_a_folder(tmp_path: Path) -> None:
+    for number in range(20_000):
+        (tmp_path / f"{number:05}.mp4").touch()
+    assert _names(tmp_path, str(tmp_path)) == [f"{number:05}.mp4" for number in range(20_000)]
+
+
+def test_what_changed_just_now_is_left_for_the_next_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, age_seconds in (("old.mp4", 3600), ("new.mp4", 0)):
+        (tmp_path / name).touch()
+        changed = time.time() - age_seconds
+        os.utime(tmp_path / name, (changed, changed))
+    settled = list_sources([str(tmp_path)], settle_seconds=600)
+    assert [os.path.relpath(source.uri, tmp_path) for source in settled] == ["old.mp4"]
+    assert "new.mp4" in caplog.text
+    assert _names(tmp_path, str(tmp_path)) == ["new.mp4", "old.mp4"]

@@ -77,6 +77,13 @@ def test_fewer_bytes_than_stated_are_an_error(site: Site, tmp_path: Path, monkey
         _copy(_source(f"{site.url}/a.mp4"), tmp_path)
 
 
+def test_more_bytes_than_stated_are_an_error(site: Site, tmp_path: Path) -> None:
+    source = _source(f"{site.url}/a.mp4")
+    site.files["/a.mp4"] = CONTENT + b"more"
+    with pytest.raises(MediaError, match=r"a\.mp4.*changed"):
+        _copy(source, tmp_path)
+
+
 @pytest.mark.parametrize(("status", "words"), [(404, "check the URL"), (403, AUTHORIZATION), (500, "run again later")])
 def test_a_refusal_names_url_and_remedy(site: Site, monkeypatch: pytest.MonkeyPatch, status: int, words: str) -> None:
     monkeypatch.setattr("features.sources.http._FIRST_WAIT_SECONDS", 0)
