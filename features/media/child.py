@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import faulthandler
+import gc
 import os
 import resource
 import signal
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     _die_with(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and decides
     faulthandler.enable()
+    gc.freeze()  # what was imported stays: a look for garbage, which frames need, passes over it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     av.logging.restore_default_callback()  # FFmpeg's errors go to standard error: the last words of a crash
     av.logging.set_libav_level(16)

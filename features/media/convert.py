@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Picture = npt.NDArray[np.uint8]
 
-_MOST_HELD_BYTES = 128 << 20
+_MOST_HELD_BYTES = 32 << 20
 _SANE_ASPECT = 8
 _HD_WIDTH = 1280
 _HD_HEIGHT = 577
@@ -119,7 +119,7 @@ class FrameConverter:
         """Free frames of before: PyAV's hold on to their side data, which holds on to them, and Python waits long."""
         self._held_bytes += sum(plane.buffer_size for plane in frame.planes)
         if self._held_bytes > _MOST_HELD_BYTES:
-            gc.collect()
+            gc.collect()  # all of it: the frame in hand grows old by each look
             self._held_bytes = 0
 
     def _aspect(self, coded: Fraction | None) -> Fraction | None:
