@@ -42,6 +42,7 @@ def test_every_triptych_command_runs(shell: Shell, demo: str) -> None:
         shutil.copy(shell.folder / "triptych-demo" / "archive" / f"clip_{number:03}.mp4", videos)
     toml = next(block for block in _blocks("toml") if "[nightly]" in block)
     (shell.folder / "triptych.toml").write_text(toml, encoding="utf-8")
+    (shell.folder / "samples.csv").write_text(_blocks("csv")[0], encoding="utf-8")
     commands = [line for line in _commands() if line.startswith(("triptych", "export"))]
     assert len(commands) > 15
     for line in commands:
