@@ -18,6 +18,7 @@ from features.fusion.model import FusionModel, ModelInputs, tensors_of
 from features.fusion.prediction import one_thread
 from features.fusion.state_tensors import joined, part_of
 from features.fusion.step import Labels, Part, Stepper
+from features.fusion.telling import heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from features.fusion.model import Architecture
     from features.fusion.normalise import Scale
     from features.fusion.recipe import Recipe
+    from features.fusion.telling import EpochWriter
     from features.fusion.training import TrainingRun
 
 _DEV_ROWS = 2048
@@ -103,20 +105,29 @@ def fit_member(plan: Plan, seed: int, name: str, run: TrainingRun) -> Member:
         ModelError: A checkpoint cannot be read or written, or a process ended.
     """
     if run.num_processes > 1:
-        quiet = run._replace(on_epoch=None, on_problem=None)  # what is told is told here
-        found = run_processes(_fit_rank, run.num_processes, plan, seed, name, quiet)[0]
-        member = _member_of(seed, found)
-        if run.on_epoch is not None:
-            for epoch in member.history:
-                run.on_epoch(name, seed, epoch)
-        return member
+        return _fit_in_processes(plan, seed, name, run)
     device = torch.device(pick_device(run.device))
     with torch.random.fork_rng(), one_thread():
         return Fit(plan, seed, name, run, Rank(0, 1, device)).run()
 
 
-def _fit_rank(rank: Rank, plan: Plan, seed: int, name: str, run: TrainingRun) -> dict[str, Tensor]:
+def _fit_in_processes(plan: Plan, seed: int, name: str, run: TrainingRun) -> Member:
+    """Train in several processes; the first one's epochs are told here as they end."""
+
+    def tell(epoch: int, train_loss: float, dev_loss: float) -> None:
+        if run.on_epoch is not None:
+            run.on_epoch(name, seed, Epoch(epoch, train_loss, dev_loss))
+
+    quiet = run._replace(on_epoch=None, on_problem=None)  # they cannot be sent to other processes
+    with heard(tell) as writer:
+        found = run_processes(_fit_rank, run.num_processes, plan, seed, name, quiet, writer)[0]
+    return _member_of(seed, found)
+
+
+def _fit_rank(rank: Rank, plan: Plan, seed: int, name: str, run: TrainingRun, writer: EpochWriter) -> dict[str, Tensor]:
     """What one of several processes does; the member as tensors."""
+    if not rank.rank:
+        run = run._replace(on_epoch=lambda _name, _seed, epoch: writer.tell(*epoch))
     member = Fit(plan, seed, name, run, rank).run()
     figures = torch.tensor([*member.history, member.best], dtype=torch.float64)
     return joined({"state": member.state, "figures": {"all": figures}})
