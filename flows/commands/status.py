@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ from features.store.models import list_models
 from features.store.store import size_of
 from flows.cli import EXIT_DEAD_LETTERS, EXIT_DONE
 from flows.console import dead_letters_text, out, out_json, size_text, table
+from flows.report.collect_tokenizers import tokenizers_of
 from pipelines.reading import makers_of
 
 if TYPE_CHECKING:
@@ -33,23 +35,28 @@ def run(call: Call) -> int:
     tables = [_table(name, listed) for name, listed in files.items()]
     batches = {name: frozenset(listed[BATCH_ID].to_pylist()) for name, listed in files.items()}
     stages = _stages(store, batches)
+    tokenizers = [asdict(row) for row in tokenizers_of(store)]
     failures = _failures(store)
     num_failures = sum(row["open"] for row in failures)
     if call.arguments.json:
-        found = {"tables": tables, "stages": stages, "failures": failures, "num_failures": num_failures}
-        out_json({"store": store.root, **found})
+        found = {"tables": tables, "stages": stages, "tokenizers": tokenizers, "failures": failures}
+        out_json({"store": store.root, **found, "num_failures": num_failures})
     else:
-        _print(tables, stages, failures)
+        _print(tables, stages, tokenizers, failures)
         out(f"{store.root}: {dead_letters_text(num_failures, store.root)}")
     return EXIT_DEAD_LETTERS if call.arguments.strict and num_failures else EXIT_DONE
 
 
-def _print(tables: list[Row], stages: list[Row], failures: list[Row]) -> None:
+def _print(tables: list[Row], stages: list[Row], tokenizers: list[Row], failures: list[Row]) -> None:
     rows = [(t["table"], t["rows"], t["batches"], size_text(t["size_bytes"])) for t in tables]
     out(table(("table", "rows", "batches", "size"), rows))
     out("")
     out(table(("stage", "batches done", "pending"), [(s["stage"], s["done"], s["pending"]) for s in stages]))
     out("")
+    if tokenizers:
+        lines = [(f"{row['name']}@{row['version']}", row["num_pieces"], row["created_at"]) for row in tokenizers]
+        out(table(("tokenizer", "pieces", "made (UTC)"), lines))
+        out("")
     if failures:
         out(table(("stage", "attempts", "dead letters"), [(f["stage"], f["attempts"], f["open"]) for f in failures]))
         out("")

@@ -54,8 +54,12 @@ def reliability_svg(model: ModelSummary) -> str:
 
 
 def _line(axes: Axes, bins: Sequence[CalibrationBin], colour: str, label: str, marker: str) -> None:
+    """A bin's mark is the larger the more rows it holds: those of one row say little."""
     places = [item.confidence for item in bins], [item.accuracy for item in bins]
-    axes.plot(*places, color=colour, linewidth=1.6, marker=marker, markersize=6, label=label)
+    most = max(item.num_rows for item in bins)
+    axes.plot(*places, color=colour, linewidth=1, alpha=0.6)
+    sizes = [15 + 105 * item.num_rows / most for item in bins]
+    axes.scatter(*places, s=sizes, color=colour, marker=marker, linewidths=0, label=label, clip_on=False)
 
 
 def _counts(axes: Axes, bins: Sequence[CalibrationBin]) -> None:

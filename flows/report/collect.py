@@ -18,8 +18,9 @@ from features.store import read_table
 from features.store.models import find_model, list_models
 from features.store.store import count_rows
 from features.synthetic.archive import NOTE, is_synthetic
-from flows.report.collect_models import models_of, tokenizers_of
+from flows.report.collect_models import models_of
 from flows.report.collect_quality import quality_of
+from flows.report.collect_tokenizers import tokenizers_of
 from flows.report.data import (
     CoverageRow,
     FailureRow,

@@ -1,4 +1,4 @@
-"""Reads the models and tokenizers of a store for the report: comparisons, calibration, errors of regressions."""
+"""Reads the models of a store for the report: comparisons, calibration, errors of regressions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from features.errors import TriptychError
 from features.fusion.checkpoint import load_model
 from features.store.models import list_models, model_folder
-from features.tokenizer.folder import list_tokenizers, read_card, tokenizer_folder
-from flows.report.data import ErrorRow, MetricsRow, ModelSummary, ProbabilityRow, RegressionSummary, TokenizerRow
+from flows.report.data import ErrorRow, MetricsRow, ModelSummary, ProbabilityRow, RegressionSummary
 
 if TYPE_CHECKING:
     from features.fusion.metrics import Metrics
@@ -32,18 +31,6 @@ def models_of(store: Store) -> tuple[tuple[ModelSummary, ...], tuple[RegressionS
     found.sort(key=lambda one: one.created_at, reverse=True)
     classes = tuple(one for one in found if isinstance(one, ModelSummary))
     return classes, tuple(one for one in found if isinstance(one, RegressionSummary))
-
-
-def tokenizers_of(store: Store) -> tuple[TokenizerRow, ...]:
-    """The tokenizers of a store, newest first; a damaged one is left out."""
-    rows = []
-    for ref in reversed(list_tokenizers(store)):
-        try:
-            card = read_card(tokenizer_folder(store, ref))
-        except TriptychError:
-            continue
-        rows.append(TokenizerRow(ref.name, str(ref.version), card.pieces, card.created_at[:16].replace("T", " ")))
-    return tuple(rows)
 
 
 def _summary(ref: ModelRef, task: TaskComparison, created_at: datetime) -> Summary:

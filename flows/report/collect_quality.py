@@ -48,7 +48,7 @@ def quality_of(store: Store) -> tuple[QualityRow, ...]:
     loudness = _numbers(table["loudness_lufs"].to_numpy())
     if len(loudness):
         quiet = int((loudness < _QUIET_LUFS).sum())
-        limit = f"below {_QUIET_LUFS:g} LUFS"
+        limit = f"below \N{MINUS SIGN}{abs(_QUIET_LUFS):g} LUFS"
         rows.append(QualityRow("quiet sound", len(loudness), quiet, quiet, float(loudness.mean()), limit, "LUFS"))
     return tuple(rows)
 

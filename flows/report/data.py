@@ -262,3 +262,9 @@ class ReportData:
     failures: tuple[FailureRow, ...] = ()
     num_failures: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def num_models(self) -> int:
+        """Models, each of which may have several tasks."""
+        keys = {(model.name, model.version) for model in self.models}
+        return len(keys | {(model.name, model.version) for model in self.regressions})
