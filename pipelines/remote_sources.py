@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from features.errors import ConfigError, FetchError
 from features.samples.rows import MANIFEST_SUFFIXES
 from features.sources.listing import beside, list_remote
+from features.sources.objects import ForbiddenError
 from features.sources.remote import look
 from features.sources.urls import check_url, is_url, name_of
 from features.store.plan import Source
 from features.transcripts.sidecars import group_sidecars, is_sidecar, stem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from features.sources.listing import Listed
 
@@ -59,26 +60,47 @@ def remote_sources(
         allow_private: Web servers at private addresses, too.
 
     Raises:
-        ConfigError: A URL is none, or nothing is there; what its host says is told.
+        ConfigError: Not one of them can be listed, or a text file cannot; if only some videos cannot, that is a
+            warning.
     """
     found: dict[str, Listed] = {}
     names: set[str] = set()  # of all that may stand beside another
-    folders: set[str] = set()  # whose names are not all there
+    wrong: dict[str, ConfigError] = {}
     for url in sorted(set(urls)):
-        listed = list_remote(url, allow_private=allow_private)
-        there = [one.url for one in listed]
-        kept = set(there if there == [url] else wanted_of(there))
-        if not kept:
-            message = f"{url!r} names no video; check the bucket and the path, or name files or a glob"
-            raise ConfigError(message)
-        names.update(there)
-        if not all(name.startswith(f"{url.rstrip('/')}/") for name in there):
-            folders.update(name.rpartition("/")[0] + "/" for name in kept)
-        found.update({one.url: one for one in listed if one.url in kept})
-    names.update(*map(_beside, folders))
+        try:
+            listed = list_remote(url, allow_private=allow_private)
+            kept = _kept(url, listed, wanted_of)
+        except ConfigError as error:
+            if is_sidecar(url):  # its video would come in without it, for good
+                raise
+            wrong[url] = error
+            continue
+        found.update({one.url: one for one in kept})
+        names.update(one.url for one in listed)
+    names.update(*map(_beside, _not_searched(urls, found)))
     texts = group_sidecars(names)
-    used = {text for url in found if not is_sidecar(url) for text in texts.get(stem_of(url), ())}
+    used = {text for url in (*found, *wrong) if not is_sidecar(url) for text in texts.get(stem_of(url), ())}
+    if wrong and not found.keys() - used:
+        raise next(iter(wrong.values()))
+    for problem in wrong.values():
+        _LOG.warning("left out: %s", problem)
     return [_source(one, texts, refuse) for url, one in sorted(found.items()) if url not in used]
+
+
+def _kept(url: str, listed: Sequence[Listed], wanted_of: Callable[[Sequence[str]], Iterator[str]]) -> list[Listed]:
+    """Of what was listed, the sources: an object that is named outright is one, whatever its name."""
+    there = [one.url for one in listed]
+    wanted = set(there if there == [url] else wanted_of(there))
+    if not wanted:
+        message = f"{url!r} names no video; check the bucket and the path, or name files or a glob"
+        raise ConfigError(message)
+    return [one for one in listed if one.url in wanted]
+
+
+def _not_searched(urls: Sequence[str], found: Collection[str]) -> set[str]:
+    """Folders of what was found by its name or a glob: what stands beside it was not listed with it."""
+    searched = tuple(f"{url.rstrip('/')}/" for url in urls)
+    return {url.rpartition("/")[0] + "/" for url in found if not url.startswith(searched)}
 
 
 def now_of(source: Source, *, allow_private: bool = False) -> Source | None:
@@ -94,9 +116,11 @@ def now_of(source: Source, *, allow_private: bool = False) -> Source | None:
 def _beside(folder: str) -> tuple[str, ...]:
     try:
         return beside(folder)
-    except FetchError as error:
+    except ForbiddenError as error:  # who may read an object need not have the right to list others
         _LOG.warning("no text files beside the videos of %s: %s", folder, error)
         return ()
+    except FetchError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _source(one: Listed, texts: dict[str, tuple[str, ...]], refuse: Sequence[str]) -> Source:

@@ -22,6 +22,10 @@ _VARIABLES = {
 _SKEWED = ("RequestTimeTooSkewed", "difference between the request time")
 
 
+class ForbiddenError(FetchError):
+    """An object or a list of them may not be read with the credentials that there are."""
+
+
 def filesystem(url: str) -> Any:  # noqa: ANN401 - fsspec has no types
     """The file system of a URL; credentials and end points come from the environment.
 
@@ -97,7 +101,7 @@ def telling(url: str, *, passing: bool = False) -> Iterator[None]:
     except Exception as error:  # botocore's and aiohttp's errors share no base
         words = words_of(error)
         if isinstance(error, PermissionError) or "credential" in words.lower() or any(map(words.count, _SKEWED)):
-            raise FetchError(_forbidden(url, words)) from error
+            raise ForbiddenError(_forbidden(url, words)) from error
         if passing:
             raise Interrupted(words) from error
         where = " and AWS_ENDPOINT_URL is right" if protocol_of(url) == "s3" else ""

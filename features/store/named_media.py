@@ -113,6 +113,8 @@ class MediaFinder:
         return None if result is None else result["media_id"] or "unreadable"
 
     def _place(self, name: str) -> str:
+        if "://" in name:
+            return name
         return os.path.abspath(self._path.parent / name)  # noqa: PTH100 - as ingest, without resolving links
 
     def refuse_unknown(self, remedy: str = "ingest them first, or take the rows out") -> None:

@@ -189,3 +189,9 @@ def test_a_server_that_goes_silent_is_given_up(site: Site, tmp_path: Path, monke
     with pytest.raises(FetchError, match=r"a\.mp4.*timed out.*of 700000 bytes"):
         _copy(_source(f"{site.url}/a.mp4"), tmp_path)
     pool_manager.cache_clear()
+
+
+def test_a_url_that_cannot_be_listed_costs_itself(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    sources = list_sources([f"{site.url}/gone.mp4", f"{site.url}/a.mp4"], allow_private=True)
+    assert [source.uri for source in sources] == [f"{site.url}/a.mp4"]
+    assert "gone.mp4" in caplog.text
