@@ -63,7 +63,10 @@ def read_page(url: str, offset: int, seen: Look, *, allow_private: bool) -> Iter
     try:
         tag = response.headers.get("ETag") or ""
         if response.status == _RANGE_NOT_SATISFIABLE or (tag and seen.tag and tag != seen.tag):
-            message = f"{url!r} changed while it was copied ({seen.tag!r} before, {tag!r} now); ingest it again"
+            message = (
+                f"{url!r} changed since it was planned ({seen.tag} then, {tag} now); "
+                "ingest it again when it is complete: the next run takes it as a new source"
+            )
             raise FetchError(message)
         left = _to_skip(url, response, offset)
         while chunk := response.read1(_CHUNK_BYTES):  # as it comes: `stream` drops what a broken connection brought

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.errors import FetchError, LimitExceeded, MediaError, StoreError
+from features.errors import FetchError, LimitExceeded, StoreError
 from features.sources.look import Interrupted, Look
 from features.sources.remote import look, read_from
 from features.sources.scratch import scratch_folder
-from features.sources.urls import is_url, name_of
+from features.sources.urls import is_http, is_url, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,9 +65,8 @@ def local_copy(
         on_progress: Called at every megabyte or so.
 
     Raises:
-        FetchError: A file cannot be copied.
+        FetchError: A file cannot be copied, or has changed since it was planned.
         LimitExceeded: It is larger than it may be.
-        MediaError: It has changed since it was planned.
         StoreError: The disk is full.
     """
     if not is_remote(source):
@@ -127,13 +126,12 @@ class _Spool:
     def _copy(self, url: str, folder: Path, wanted: Source | None = None) -> Path:
         if not is_url(url):
             return Path(url)
-        seen = look(url, allow_private=self._fetching.allow_private)
-        if wanted is not None and not seen.is_as(wanted.size_bytes, wanted.mtime_us, wanted.etag or ""):
-            message = (
-                f"{url!r} changed since it was planned ({wanted.size_bytes} bytes then, {seen.size_bytes} now); "
-                "ingest it again: the next run takes it as a new source"
-            )
-            raise MediaError(message)
+        if wanted is not None and wanted.etag:  # whether it is still so, its bytes tell: a request less
+            seen = Look(wanted.size_bytes, wanted.mtime_us, wanted.etag)
+        else:
+            seen = look(url, allow_private=self._fetching.allow_private)
+            if wanted is not None and not seen.is_as(wanted.size_bytes, wanted.mtime_us, ""):
+                raise FetchError(_changed(url, wanted.size_bytes, seen.size_bytes))
         if seen.size_bytes > self._left_bytes:
             message = (
                 f"{url!r} has {seen.size_bytes >> 20} MB, and {self._left_bytes >> 20} may be copied; "
@@ -194,14 +192,25 @@ def fetch(
                 raise FetchError(message)
             failures = 0 if done_bytes > begun_at + _MEGABYTE else failures + 1
             if done_bytes < seen.size_bytes:
+                if failures >= _TRIES:
+                    _check_same(url, seen, fetching)
                 _wait(url, failures, reason, done_bytes, seen)
                 on_progress()
-    if (now := look(url, allow_private=fetching.allow_private)) != seen:
-        message = (
-            f"{url!r} changed while it was copied ({seen.size_bytes} bytes before, {now.size_bytes} now); "
-            "ingest it again when it is complete"
-        )
-        raise FetchError(message)
+    if not (is_http(url) and seen.tag):  # else each answer came with its tag
+        _check_same(url, seen, fetching)
+
+
+def _check_same(url: str, seen: Look, fetching: Fetching) -> None:
+    now = look(url, allow_private=fetching.allow_private)
+    if not now.is_as(*seen):
+        raise FetchError(_changed(url, seen.size_bytes, now.size_bytes))
+
+
+def _changed(url: str, then_bytes: int, now_bytes: int) -> str:
+    return (
+        f"{url!r} changed since it was planned ({then_bytes} bytes then, {now_bytes} now); "
+        "ingest it again when it is complete: the next run takes it as a new source"
+    )
 
 
 def _wait(url: str, failures: int, reason: str, done_bytes: int, seen: Look) -> None:

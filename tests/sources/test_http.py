@@ -67,7 +67,7 @@ def test_what_was_cut_off_goes_on_where_it_stopped(site: Site, tmp_path: Path, r
     assert _copy(source, tmp_path) == CONTENT
     if ranges:
         wanted = [seen[1] for seen in site.seen]
-        assert wanted[2:5] == ["bytes=0-", "bytes=300000-", "bytes=500001-"]
+        assert [one for one in wanted if one != "bytes=0-0"] == ["bytes=0-", "bytes=300000-", "bytes=500001-"]
 
 
 def test_fewer_bytes_than_stated_are_an_error(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
