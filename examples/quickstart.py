@@ -116,8 +116,9 @@ def triptych(*words: str) -> None:
         raise SystemExit(done.stderr)
 
 
-triptych("ingest", str(videos))
-triptych("extract", "efficientnet_lite0", "mfcc", "minilm")
+RUNNER = "multi" if VIDEOS else "in-process"  # two dozen short clips are not worth a process a core
+triptych("ingest", str(videos), "--runner", RUNNER)
+triptych("extract", "efficientnet_lite0", "mfcc", "minilm", "--runner", RUNNER)
 
 # %% [markdown]
 # ## Label and train
