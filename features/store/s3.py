@@ -48,7 +48,7 @@ def path_of(root: str) -> Path:
     except ImportError as error:
         raise _not_installed(root) from error
     _register(root)
-    return cast("Path", UPath(root, **_options(os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))))
+    return cast("Path", UPath(root, **_options()))
 
 
 def probe(root: str) -> None:
@@ -88,8 +88,7 @@ def remedy_of(error: BaseException) -> str:
 
 def arrow_system() -> Any:  # noqa: ANN401 - pyarrow states no types
     """The file system that reads Parquet from buckets."""
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
-    return _arrow_system(os.getpid(), _endpoint(), region)
+    return _arrow_system(os.getpid(), _endpoint(), _region())
 
 
 @lru_cache(maxsize=2)
@@ -108,14 +107,20 @@ def _endpoint() -> str:
     return named.rstrip("/")
 
 
-def _options(region: str | None) -> dict[str, Any]:
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+
+
+def _options() -> dict[str, Any]:
+    """For s3fs, which keeps one client for each set of options."""
     config = {
         "retries": {"max_attempts": _ATTEMPTS, "mode": "standard"},
         "connect_timeout": _CONNECT_SECONDS,
         "read_timeout": _READ_SECONDS,
     }
-    client = {"client_kwargs": {"region_name": region}} if region else {}
-    return {"use_listings_cache": False, "config_kwargs": config, **client}  # others write to the bucket, too
+    client = {"region_name": _region() or None, "endpoint_url": _endpoint() or None}
+    named = {name: value for name, value in client.items() if value}
+    return {"use_listings_cache": False, "config_kwargs": config, "client_kwargs": named}  # others write there, too
 
 
 def _code_of(error: BaseException) -> str:

@@ -43,6 +43,8 @@ class Bucket(S3FileSystem):  # type: ignore[misc] # s3fs states no types
             raise PermissionError(message)
         return [f"{bucket}/{deleted['Key']}" for deleted in answer.get("Deleted", [])]
 
+    bulk_delete = sync_wrapper(_bulk_delete)
+
 
 def _as_os_error(error: Exception) -> OSError:
     return OSError(" ".join(str(error).split()) or type(error).__name__)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Fault = Literal["error", "refuse", "lose", "cut", "slow"]
-"""Answer 500; close unheard; hear but do not answer; answer half; answer late."""
+"""Answer with an error; close unheard; hear but do not answer; answer half; answer late."""
 
 _SLOW_SECONDS = 0.5
-_ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>injected</Message></Error>"
+_ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected</Message></Error>"
 
 
 @dataclass
@@ -28,12 +28,16 @@ class Proxy:
         target: End point of the server.
         is_faulty: Asked for each request with its number, from 0.
         fault: What is done then.
+        status: Of an answer that is an error.
+        code: Of an answer that is an error, as S3 names it.
         requests: Method and target of all so far.
     """
 
     target: str
     is_faulty: Callable[[int], bool] = lambda _: False
     fault: Fault = "error"
+    status: int = 500
+    code: str = "InternalError"
     requests: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -44,6 +48,7 @@ class Proxy:
                 with lock:
                     number = len(proxy.requests)
                     proxy.requests.append(f"{self.command} {self.path}")
+                self.status, self.code = proxy.status, proxy.code
                 self.forward(host, proxy.fault if proxy.is_faulty(number) else None)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -61,6 +66,8 @@ class Proxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    status: int
+    code: str
 
     def handle_one(self) -> None:
         raise NotImplementedError
@@ -85,7 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up()
             return
         if fault == "error":
-            self._answer(500, [("Content-Type", "application/xml")], _ERROR)
+            content = _ERROR.format(code=self.code).encode()
+            self._answer(self.status, [("Content-Type", "application/xml")], content)
             return
         if fault == "slow":
             time.sleep(_SLOW_SECONDS)
