@@ -1,6 +1,6 @@
 """Does one request of a small batch in a bucket wrong, each in turn: `python -m tests.whole.s3_faults [EVERY]`.
 
-Each run ends with the right rows, or with an error that names the store, and the next completes it.
+Each run ends with the right rows, or with a `StoreError`, which is printed, and the next completes it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ def run(proxy: Proxy, root: str, number: int) -> str:
     try:
         batch(root, "b")
     except StoreError as error:
-        assert "s3://" in str(error), error
         told = f"told, done again: {error}"
     proxy.is_faulty = lambda _: False
     if told != "done":
