@@ -27,6 +27,7 @@ class CoverageRow:
 
     extractor: str
     ok: int = 0
+    partial: int = 0
     absent: int = 0
     empty: int = 0
     failed: int = 0
