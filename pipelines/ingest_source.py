@@ -16,9 +16,10 @@ from features.media.options import tables_asked
 from features.media.sandbox import LongMedia
 from features.samples.record import files_of, loose_of, media_id_of, stated_size
 from features.schema import BASE_TABLES
-from features.sources.spool import Fetching, local_copy, told_of
+from features.sources.spool import local_copy, told_of
 from features.sources.urls import is_url, name_of
 from features.store.storage import local_of
+from pipelines.options import fetching_of
 from pipelines.sinks import Failure
 
 if TYPE_CHECKING:
@@ -54,11 +55,6 @@ def limits_of(config: DecodeConfig) -> Limits:
         output_bytes=config.decode_output_megabytes * _MEGABYTE,
         fetching=fetching_of(config),
     )
-
-
-def fetching_of(config: DecodeConfig) -> Fetching:
-    """How remote sources are copied."""
-    return Fetching(config.scratch_megabytes * _MEGABYTE, config.allow_private_addresses, config.scratch)
 
 
 def span_of(config: DecodeConfig) -> int:

@@ -13,6 +13,8 @@ from features.media.sampling import parse_frames
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from features.sources.spool import Fetching
+
 
 def option(default: Any, text: str, *, positional: bool = False) -> Any:  # noqa: ANN401 - as dataclasses.field
     """A dataclass field with its help text.
@@ -91,6 +93,13 @@ def decode_config(config: DecodeConfig) -> str:
     }
     options |= {name: value for name, value in others.items() if value}
     return json.dumps(options, sort_keys=True)
+
+
+def fetching_of(config: DecodeConfig) -> Fetching:
+    """How remote sources are copied."""
+    from features.sources.spool import Fetching
+
+    return Fetching(config.scratch_megabytes << 20, config.allow_private_addresses, config.scratch)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,7 @@ from features.store.plan import read_plan
 from features.store.storage import is_url, place_of, root_of
 from features.store.tombstones import without_forgotten
 from pipelines.costing import cost_run
-from pipelines.ingest_source import fetching_of
-from pipelines.options import decode_config
+from pipelines.options import decode_config, fetching_of
 from pipelines.sources import list_configured
 
 if TYPE_CHECKING:
