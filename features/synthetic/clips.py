@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 FRAME_RATE = 12
 """Pictures a second of a clip."""
 
-_H264_OPTIONS = {"preset": "veryfast", "crf": "27", "g": str(2 * FRAME_RATE)}
+_H264_OPTIONS = {
+    "preset": "veryfast",
+    "crf": "27",
+    "g": str(2 * FRAME_RATE),
+    "mbtree": "0",  # with it, x264's first video in a process differs from run to run on some processors
+}
 _AAC_FRAME = 1024
 _SUBTITLE_TIME_BASE = Fraction(1, 1000)
 
