@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from features.errors import StoreError
+from features.store.storage import SCHEME
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SCHEME = "s3://"
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _ATTEMPTS = 3
@@ -62,7 +62,7 @@ def probe(root: str) -> None:
     if endpoint.startswith("http://") and not allowed:
         message = f"AWS_ENDPOINT_URL is {endpoint!r}, which is not encrypted; use https, or set AWS_ALLOW_HTTP=true"
         raise StoreError(message)
-    bucket, _, prefix = root.removeprefix(_SCHEME).partition("/")
+    bucket, _, prefix = root.removeprefix(SCHEME).partition("/")
     if not bucket:
         message = f"the store {root!r} names no bucket; write --store s3://BUCKET/PREFIX"
         raise StoreError(message)

@@ -11,7 +11,6 @@ Reference:
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path, PurePath
@@ -21,6 +20,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from features.errors import StoreError
+from features.sources import urls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 """What the root of a store in a bucket begins with."""
 _DELETED_AT_ONCE = 1000
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_url(root: str | Path) -> bool:
@@ -46,7 +45,7 @@ def root_of(given: str | Path) -> str:
     """
     if is_url(given):
         return str(given).rstrip("/")
-    if isinstance(given, str) and _URL.match(given):
+    if isinstance(given, str) and urls.is_url(given):
         message = f"a store cannot lie at {given!r}; name a folder, or s3://BUCKET/PREFIX, with --store"
         raise StoreError(message)
     return str(Path(given).absolute())

@@ -1,9 +1,13 @@
-"""A local S3 server with a bucket, and an environment that names it."""
+"""A local S3 server with a bucket, an environment that names it, and a small run of a store in it."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from features.store import Store, read_table
+from features.store.leases import Leases
+from tests.store.making import frames, media, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,3 +41,13 @@ def serving() -> Iterator[str]:
         yield url
     finally:
         server.stop()
+
+
+def batch(root: str, batch_id: str) -> None:
+    """What a small run does: opens a store, takes a lease, commits a batch of two tables, and reads it."""
+    store = Store.open(root)
+    with Leases(store, f"run-{batch_id}") as leases:
+        assert leases.take([batch_id]) is None
+        put(store, "frames", batch_id, frames(f"m-{batch_id}", 2))
+        put(store, "media", batch_id, [media(f"m-{batch_id}")])
+    assert read_table(store, "frames", batch_ids=[batch_id]).num_rows == 2

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from features.store import Store, read_table
-from features.store.leases import Leases
 from features.store.models import ModelRef, list_models, model_folder
 from features.store.publish import write_folder
-from tests.store.making import frames, media, put
+from tests.store.making import media, put
 from tests.store.s3_proxy import Proxy
-from tests.store.s3_server import BUCKET, ENVIRONMENT, serving
+from tests.store.s3_server import BUCKET, ENVIRONMENT, batch, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,16 +34,6 @@ def store(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     proxy.is_faulty = lambda _: False
     return Store.create(f"s3://{BUCKET}/{uuid.uuid4().hex}")
-
-
-def batch(root: str, batch_id: str) -> None:
-    """What a small run does: opens a store, takes a lease, commits a batch of two tables, and reads it."""
-    store = Store.open(root)
-    with Leases(store, f"run-{batch_id}") as leases:
-        assert leases.take([batch_id]) is None
-        put(store, "frames", batch_id, frames(f"m-{batch_id}", 2))
-        put(store, "media", batch_id, [media(f"m-{batch_id}")])
-    assert read_table(store, "frames", batch_ids=[batch_id]).num_rows == 2
 
 
 @pytest.mark.parametrize("fault", ["error", "lose"])

@@ -12,22 +12,10 @@ from typing import get_args
 
 from features.errors import StoreError
 from features.store import Store, read_table
-from features.store.leases import Leases
-from tests.store.making import frames, media, put
 from tests.store.s3_proxy import Fault, Proxy
-from tests.store.s3_server import BUCKET, ENVIRONMENT, serving
+from tests.store.s3_server import BUCKET, ENVIRONMENT, batch, serving
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-
-
-def batch(root: str, batch_id: str) -> None:
-    """What a small run does: opens a store, takes a lease, commits a batch of two tables, and reads it."""
-    store = Store.open(root)
-    with Leases(store, f"run-{batch_id}") as leases:
-        assert leases.take([batch_id]) is None
-        put(store, "frames", batch_id, frames(f"m-{batch_id}", 2))
-        put(store, "media", batch_id, [media(f"m-{batch_id}")])
-    assert read_table(store, "frames", batch_ids=[batch_id]).num_rows == 2
 
 
 def run(proxy: Proxy, root: str, number: int) -> str:
