@@ -2,7 +2,7 @@
 # # Your own videos, your own labels
 #
 # From a folder of videos and a CSV that says what they are, to features in pandas and NumPy, a fused model, scores, and
-# a prediction for a new clip. Run it as it is, and it draws two dozen clips for itself; that takes a minute or two and
+# a prediction for a new clip. Run it as it is, and it draws a few dozen clips for itself; that takes a minute or two and
 # needs no network. For your own:
 #
 #     python examples/quickstart.py --videos videos/ --labels labels.csv --new another.mp4
@@ -57,11 +57,11 @@ else:
 # recipe uses only where it says `allow_recognised_text = true`).
 
 # %%
-MICROSECONDS, SECONDS = 1_000_000, 3
+MICROSECONDS, SECONDS, CLEAR = 1_000_000, 3, 1.5
 
 
 def make_clip(path: Path, mood: float, seed: int) -> None:
-    """One clip with its subtitles; a mood of -1 is sad, of 1 glad."""
+    """One clip with its subtitles; a mood below 0 is sad, above 0 glad."""
     random = np.random.default_rng(seed)
     look = make_look(random)
     sound = make_sound(mood, SECONDS, random)
@@ -76,7 +76,7 @@ def make_clip(path: Path, mood: float, seed: int) -> None:
     path.with_suffix(".srt").write_text(srt_text([cue]), encoding="utf-8")
 
 
-def make_clips(folder: Path, num_clips: int = 24) -> tuple[Path, Path, Path]:
+def make_clips(folder: Path, num_clips: int = 32) -> tuple[Path, Path, Path]:
     """Clips, their labels, and a clip that is not among them; once made, they stay."""
     videos, labels, new = folder / "videos", folder / "labels.csv", folder / "new.mp4"
     if new.exists():
@@ -84,10 +84,10 @@ def make_clips(folder: Path, num_clips: int = 24) -> tuple[Path, Path, Path]:
     videos.mkdir(parents=True, exist_ok=True)
     rows = [(f"videos/clip_{number:02}.mp4", ("sad", "glad")[number % 2]) for number in range(num_clips)]
     for number, (uri, mood) in enumerate(rows):
-        make_clip(folder / uri, 1.0 if mood == "glad" else -1.0, number)
+        make_clip(folder / uri, CLEAR if mood == "glad" else -CLEAR, number)
     with labels.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("uri", "class"), *rows])
-    make_clip(new, 1.0, num_clips)
+    make_clip(new, CLEAR, num_clips)
     return videos, labels, new
 
 
@@ -116,7 +116,7 @@ def triptych(*words: str) -> None:
         raise SystemExit(done.stderr)
 
 
-RUNNER = "multi" if VIDEOS else "in-process"  # two dozen short clips are not worth a process a core
+RUNNER = "multi" if VIDEOS else "in-process"  # a few dozen short clips are not worth a process a core
 triptych("ingest", str(videos), "--runner", RUNNER)
 triptych("extract", "efficientnet_lite0", "mfcc", "minilm", "--runner", RUNNER)
 

@@ -17,7 +17,7 @@ from features.store.models import find_model, list_models, model_folder
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT, NOTEBOOK = EXAMPLES / "quickstart.py", EXAMPLES / "quickstart.ipynb"
-NUM_CLIPS = 24
+NUM_CLIPS = 32
 
 
 def test_the_notebook_is_made_of_the_script() -> None:
