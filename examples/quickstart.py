@@ -2,7 +2,7 @@
 # # Your own videos, your own labels
 #
 # From a folder of videos and a CSV that says what they are, to features in pandas and NumPy, a fused model, scores, and
-# a prediction for a new clip. Run it as it is, and it draws a few dozen clips for itself; that takes a minute or two and
+# a prediction for a new clip. Run it as it is, and it draws some clips for itself; that takes a minute or two and
 # needs no network. For your own:
 #
 #     python examples/quickstart.py --videos videos/ --labels labels.csv --new another.mp4
