@@ -22,7 +22,7 @@ from features.store.media import read_record
 from features.store.rows import audio_of, feature_rows_of, frames_of, table_of, transcript_rows, utterances_of
 from features.transcripts.choice import best_text
 from pipelines.again import commit_again
-from pipelines.inference import BatchInput, BatchOutput, ExtractorHandler
+from pipelines.inference import BatchInput, BatchOutput, ExtractorHandler, Outputs
 from pipelines.reading import extract_stage, transcript_tables, transcripts_of
 from pipelines.sinks import CommitWave, Failure, commit_tables, write_failures
 from pipelines.waves import Summary, Wave, summarise
@@ -61,7 +61,7 @@ def _extract_with(
         | f"{inputs}:Batches" >> beam.Create(_owed_by_batch(store, specs, wave))
         | f"{inputs}:Spread" >> beam.Reshuffle()
         | f"{inputs}:ReadRows" >> beam.FlatMap(read_batches, wave, lineages).with_output_types(BatchInput)
-        | f"{inputs}:Infer" >> RunInference(ExtractorHandler(makers, config)).with_output_types(tuple[BatchOutput, ...])
+        | f"{inputs}:Infer" >> RunInference(ExtractorHandler(makers, config)).with_output_types(Outputs)
         | f"{inputs}:WriteFiles" >> beam.FlatMap(write_batches, wave, lineages)
     )
 
@@ -174,9 +174,9 @@ def _media_rows(row: Mapping[str, Any], spec: FeatureSpec, rows: pa.Table) -> Me
     )
 
 
-def write_batches(outputs: Sequence[BatchOutput], wave: Wave, lineages: Mapping[str, Lineage]) -> list[FileRecord]:
+def write_batches(outputs: Outputs, wave: Wave, lineages: Mapping[str, Lineage]) -> list[FileRecord]:
     """Write what extractors made of a batch."""
-    return [file for output in outputs for file in write_batch(BatchOutput(*output), wave, lineages[output.maker])]
+    return [file for output in outputs.by_maker for file in write_batch(output, wave, lineages[output.maker])]
 
 
 def write_batch(output: BatchOutput, wave: Wave, lineage: Lineage) -> list[FileRecord]:

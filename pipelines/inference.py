@@ -42,6 +42,13 @@ class BatchOutput(NamedTuple):
     found: tuple[Extracted, ...]
 
 
+@stays_whole
+class Outputs(NamedTuple):
+    """What each extractor found in a batch, in their order."""
+
+    by_maker: tuple[BatchOutput, ...]
+
+
 class Models:
     """The models of extractors, by what makes those; a class, for Beam keeps weak references to it."""
 
@@ -49,7 +56,7 @@ class Models:
         self.by_maker = models
 
 
-class ExtractorHandler(ModelHandler[BatchInput, tuple[BatchOutput, ...], Models]):  # type: ignore[misc]
+class ExtractorHandler(ModelHandler[BatchInput, Outputs, Models]):  # type: ignore[misc]
     """Loads the models of extractors once a worker process, and runs them together over whole batches.
 
     Args:
@@ -82,14 +89,14 @@ class ExtractorHandler(ModelHandler[BatchInput, tuple[BatchOutput, ...], Models]
         batch: Sequence[BatchInput],
         model: Models,
         inference_args: Mapping[str, Any] | None = None,
-    ) -> Iterator[tuple[BatchOutput, ...]]:
+    ) -> Iterator[Outputs]:
         """One output an extractor, for each batch."""
         del inference_args
         beat = Heartbeat()
         for given in batch:
             yield self._run(given, model, beat)
 
-    def _run(self, given: BatchInput, models: Models, beat: Heartbeat) -> tuple[BatchOutput, ...]:
+    def _run(self, given: BatchInput, models: Models, beat: Heartbeat) -> Outputs:
         loaded = [self._loaded(maker, models) for maker in given.makers]
         threads = decode_threads(self._config.device, self._config.decode_threads)
         found: list[tuple[Extracted, ...]] = []
@@ -98,10 +105,8 @@ class ExtractorHandler(ModelHandler[BatchInput, tuple[BatchOutput, ...], Models]
             beat.done(len(loaded))
         beat.done(len(loaded) * len(given.skipped))
         skipped = tuple(Extracted(media_id, "skipped", (), None, reason) for media_id, reason in given.skipped)
-        return tuple(
-            BatchOutput(given.batch_id, maker, (*(results[index] for results in found), *skipped))
-            for index, maker in enumerate(given.makers)
-        )
+        by_maker = zip(given.makers, zip(*found, strict=True) if found else [()] * len(loaded), strict=True)
+        return Outputs(tuple(BatchOutput(given.batch_id, maker, (*own, *skipped)) for maker, own in by_maker))
 
     def _loaded(self, maker: str, models: Models) -> Loaded:
         extractor = get_extractor(maker)

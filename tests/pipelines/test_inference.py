@@ -51,7 +51,7 @@ def batch(*makers: str) -> BatchInput:
 
 def run(share: bool) -> list[list[float]]:
     handler = ExtractorHandler(["where"], CONFIG, share=share)
-    ((output,),) = handler.run_inference([batch("where")], handler.load_model())
+    ((output,),) = (told.by_maker for told in handler.run_inference([batch("where")], handler.load_model()))
     assert [found.status for found in output.found] == ["ok", "skipped"]
     return [list(row.values) for row in output.found[0].rows]
 
@@ -96,7 +96,7 @@ def test_a_batch_goes_through_those_that_it_owes_only() -> None:
     handler = ExtractorHandler(["where", "efficientnet_lite0"], CONFIG, share=False)
     models = handler.load_model()
     assert list(models.by_maker) == ["where", "efficientnet_lite0"]
-    ((output,),) = handler.run_inference([batch("where")], models)
+    ((output,),) = (told.by_maker for told in handler.run_inference([batch("where")], models))
     assert (output.batch_id, output.maker) == ("batch", "where")
 
 
