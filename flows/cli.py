@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 from features.errors import ConfigError, TriptychError
 from flows.command_table import COMMANDS, Command
+from flows.storage_settings import TABLE, apply_storage
 from pipelines.options import config_from_mapping, default_of, option_fields
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _split(given: list[str]) -> tuple[list[str], list[str]]:
 def _dispatch(arguments: argparse.Namespace, beam_args: list[str]) -> int:
     command = COMMANDS[arguments.command]
     settings = _read_config(arguments.config)
+    apply_storage(settings.pop(TABLE, {}))
     store = getattr(arguments, "store", None) or settings.pop("store", None)
     store = store or os.environ.get("TRIPTYCH_STORE") or "./triptych-store"
     if not isinstance(store, str):
@@ -132,8 +134,9 @@ def _read_config(path: str) -> dict[str, Any]:
         message = f"cannot read the configuration {path!r} ({error}); give a TOML file"
         raise ConfigError(message) from error
     for key in settings:
-        if key != "store" and key not in COMMANDS:
-            message = f"unknown key {key!r} in {path!r}; it takes store, and a table a command: {', '.join(COMMANDS)}"
+        if key not in ("store", TABLE) and key not in COMMANDS:
+            tables = ", ".join((TABLE, *COMMANDS))
+            message = f"unknown key {key!r} in {path!r}; it takes store, and a table a command: {tables}"
             raise ConfigError(message)
     return settings
 

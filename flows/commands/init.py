@@ -43,6 +43,12 @@ _HEAD = """\
 
 store = "triptych-store"
 
+# [storage]  # for a store or sources on s3://; keys stand in the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+# endpoint_url = "https://s3.example.org"
+# region = "eu-central-1"
+# profile = ""
+# allow_http = false
+
 [nightly]
 """
 
