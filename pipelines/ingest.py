@@ -18,6 +18,7 @@ from features.privacy.consent_policy import policy_of
 from features.privacy.consent_review import decided
 from features.privacy.erasure import complete_erasure
 from features.schema import BASE_TABLES, OPTIONAL_TABLES
+from features.sources.ahead import CopiesAhead
 from features.store import Commit, FileRecord, Store, commit_files, write_file
 from features.store.commit import live_files
 from features.store.failures import close_failures, open_letters
@@ -141,9 +142,10 @@ def ingest_batch(
         }
         if any(source.consent != "refused" for source in batch.sources):
             sandbox.warm_up()  # it starts while the first source is hashed
-        for source in batch.sources:
+        copies = stack.enter_context(CopiesAhead(batch.sources, decoder.limits.fetching, beat))
+        for source, copy in copies:
             beat()
-            ingest_source(source, known, decoder, outcomes, writers)
+            ingest_source(source, copy, known, decoder, outcomes, writers)
             beat.done()
     if outcomes.forgotten:  # before the plan is cleared of them, in `commit_wave`
         places = [Place(m, batch.batch_id, s.uri, s.size_bytes, s.mtime_us) for s, m in outcomes.forgotten]

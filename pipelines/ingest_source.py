@@ -16,7 +16,7 @@ from features.media.options import tables_asked
 from features.media.sandbox import LongMedia
 from features.samples.record import files_of, loose_of, media_id_of, stated_size
 from features.schema import BASE_TABLES
-from features.sources.spool import local_copy, told_of
+from features.sources.spool import told_of
 from features.sources.urls import is_url, name_of
 from features.store.storage import local_of
 from pipelines.options import fetching_of
@@ -24,6 +24,7 @@ from pipelines.sinks import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from features.media.options import DecodeOptions
     from features.media.parts import Part
@@ -178,9 +179,14 @@ def letter_of(source: Source, media_id: str | None, error: Exception, local: Sou
 
 
 def ingest_source(
-    source: Source, known: KnownMedia, decoder: Decoder, outcomes: Outcomes, writers: Mapping[str, BatchWriter]
+    source: Source,
+    copy: AbstractContextManager[Source],
+    known: KnownMedia,
+    decoder: Decoder,
+    outcomes: Outcomes,
+    writers: Mapping[str, BatchWriter],
 ) -> None:
-    """Decode a source, unless its bytes are known, and write its rows; of one that fails, none.
+    """Decode a source by its local copy, unless its bytes are known, and write its rows; of one that fails, none.
 
     Raises:
         StoreError: The store cannot be read or written.
@@ -188,7 +194,7 @@ def ingest_source(
     """
     with ExitStack() as stack:
         try:
-            local = stack.enter_context(local_copy(source, decoder.limits.fetching, decoder.beat))
+            local = stack.enter_context(copy)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - as below
@@ -247,8 +253,7 @@ def media_row(source: Source, media_id: str, info: MediaInfo | None) -> dict[str
     sample = source.sample
     row: dict[str, Any] = {
         "media_id": media_id,
-        "name": (sample.name if sample else None)
-        or (name_of(source.uri) if is_url(source.uri) else Path(source.uri).name),
+        "name": (sample and sample.name) or (name_of(source.uri) if is_url(source.uri) else Path(source.uri).name),
         "uri": source.uri,
         "consent": source.consent,
         "has_video": False,
@@ -288,8 +293,7 @@ def check_unchanged(source: Source) -> None:
     """
     size_bytes, mtime_us = stated_size(files_of(source), source.sample.text if source.sample else None)
     if (size_bytes, mtime_us) != (source.size_bytes, source.mtime_us):
-        message = (
-            f"{source.uri!r} changed since it was planned ({source.size_bytes} bytes then, {size_bytes} now); "
-            "ingest it again when it is complete: the next run takes it as a new source"
-        )
+        sizes = f"{source.size_bytes} bytes then, {size_bytes} now"
+        message = f"{source.uri!r} changed since it was planned ({sizes}); ingest it again when it is complete:"
+        message += " the next run takes it as a new source"
         raise MediaError(message)

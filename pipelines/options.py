@@ -65,7 +65,7 @@ class DecodeConfig(RunConfig):
     decode_memory_megabytes: int = option(2048, "megabytes of memory that decoding one media may take")
     decode_output_megabytes: int = option(16384, "megabytes of rows that one media may come to")
     scratch: str = option("", "folder for copies of remote sources; default: the system's for temporary files")
-    scratch_megabytes: int = option(16384, "megabytes that the copy of one remote source may take, in each worker")
+    scratch_megabytes: int = option(16384, "megabytes that copies of remote sources may take, in each worker")
     allow_private_addresses: bool = option(
         False, "fetch from web servers at private addresses too: by default a URL may not lead into your own network"
     )
