@@ -35,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    except OSError as error:
+        told = _of_bucket(error)
+        if told is None:
+            raise
+        return _complain(told, EXIT_FAILED)
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; what was committed is kept: the same command goes on from there\n")
         return EXIT_INTERRUPTED
@@ -165,6 +170,12 @@ def _version() -> str:
         return version("triptych")
     except PackageNotFoundError:
         return "unknown"
+
+
+def _of_bucket(error: OSError) -> TriptychError | None:
+    from features.store.s3 import trouble_of
+
+    return trouble_of(error)
 
 
 def _complain(error: TriptychError, status: int) -> int:

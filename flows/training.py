@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from features.schema import BATCH_ID
 from features.store import read_table
 from features.store.lineage import Lineage, code_version
 from features.store.models import ModelRef, model_folder, newest_model, next_version
-from features.store.storage import local_of
+from features.store.storage import local_of, remedy
 from features.store.upsert import upsert
 from pipelines.model_inputs import read_inputs
 from pipelines.reading import best_sources, read_tables
@@ -134,7 +133,8 @@ def train_recipe(
             epochs=epochs,
         )
     except OSError as error:
-        message = f"cannot write the model to {str(folder)!r} ({os.strerror(error.errno or 0)}); free space or rights"
+        what = remedy(folder, error, "free space or rights")
+        message = f"cannot write the model to {str(folder)!r} ({error.strerror or error}); {what}"
         raise ModelError(message) from error
     shutil.rmtree(kept, ignore_errors=True)
     return TrainedModel(ref, comparison)

@@ -16,7 +16,7 @@ from features.errors import StoreError
 from features.extractors.speeds import cache_file
 from features.planning.figures import Plan, TableFigures, from_plain
 from features.planning.work import Work
-from features.store.storage import is_remote, put_bytes
+from features.store.storage import is_remote, put_bytes, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,5 +147,6 @@ def _put(path: Path, data: Mapping[str, Any]) -> None:
     try:
         put_bytes(path, json.dumps(data, indent=1).encode())
     except OSError as error:
-        message = f"cannot write {str(path)!r} ({error.strerror or error}); see to the rights there"
+        what = remedy(path, error, "see to the rights there")
+        message = f"cannot write {str(path)!r} ({error.strerror or error}); {what}"
         raise StoreError(message) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from features.errors import StoreError
 from features.schema import BATCH_ID, schema_of
 from features.store.files import reason_of
+from features.store.storage import remedy
 from features.store.store import files_of
 
 if TYPE_CHECKING:
@@ -276,9 +277,8 @@ def _commit_failed() -> type[Exception]:
 
 
 def _not_written(store: Store, table: str, error: OSError) -> StoreError:
-    return StoreError(
-        f"cannot commit to table {table!r} in {store.root!r} ({reason_of(error)}); free space or rights, then run again"
-    )
+    what = remedy(store.root, error, "free space or rights, then run again")
+    return StoreError(f"cannot commit to table {table!r} in {store.root!r} ({reason_of(error)}); {what}")
 
 
 def _lost(table: str) -> StoreError:

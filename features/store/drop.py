@@ -17,7 +17,7 @@ from features.store.files import reason_of
 from features.store.leases import live_leases
 from features.store.lineage import Lineage, code_version
 from features.store.models import list_models, model_folder
-from features.store.storage import is_remote, remove_files, remove_folder
+from features.store.storage import is_remote, remedy, remove_files, remove_folder
 from features.store.store import count_rows
 from features.store.sweep import DROPPED
 
@@ -105,7 +105,7 @@ def _drop_remote(store: Store, extracted: Extracted) -> None:
             remove_files(sorted(log.glob("*"), key=lambda path: path.name, reverse=True))
             remove_folder(folder)
     except OSError as error:
-        message = f"cannot drop {extracted.key!r} in {store.root!r} ({error}); see to the rights, drop it again"
+        message = f"cannot drop {extracted.key!r} in {store.root!r} ({error}); {remedy(store.root, error, '')}"
         raise StoreError(message) from error
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from features.errors import StoreError
 from features.schema import BATCH_ID, check_rows, data_schema_of
 from features.store.lineage import to_footer
-from features.store.storage import is_remote, local_of, put_file
+from features.store.storage import is_remote, local_of, put_file, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ _READ_BYTES = 1 << 20
 _ROW_GROUP_BYTES = 8 << 20
 _VECTOR_GROUP_BYTES = 1 << 20  # one media is read without its neighbours, and a group is decoded in the cache
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ANSWER = re.compile(r"<Code>(\w+)</Code>(?:.*?<Message>([^<]*)</Message>)?")  # of a bucket, as deltalake repeats it
 _SYSTEM = re.compile(r"\[errno \d+\] (?P<arrow>.+)$|(?P<delta>[^:]+) \(os error \d+\)")
 _NAME = re.compile(r"part-\d+-([0-9a-f]{32})-[0-9a-f]{32}\.parquet")
 
@@ -133,8 +134,12 @@ class BatchWriter:
     def _publish(self, name: str) -> None:
         """Give the finished file its name; one for a bucket was written on a disk, and goes there whole."""
         if is_remote(self._folder):
-            put_file(self._path, self._folder / name)
-            self._path.unlink()
+            try:
+                put_file(self._path, self._folder / name)
+            except OSError as error:
+                raise _write_error(self._folder / name, error) from error
+            finally:
+                self._path.unlink()
         else:
             self._path = self._path.rename(self._folder / name)
 
@@ -188,6 +193,9 @@ def reason_of(error: Exception) -> str:
     """Why a library could not write, on one line: the system's words where it repeats them, without Delta's colours."""
     said = getattr(error, "strerror", None) or str(error)
     text = " ".join(_COLOUR.sub("", said).replace("↳", ":").split()).replace(" :", ":")
+    told = _ANSWER.search(text)
+    if told:
+        return ": ".join(filter(None, told.groups()))
     system = _SYSTEM.search(text)
     return (system["arrow"] or system["delta"]).strip() if system else text
 
@@ -231,4 +239,5 @@ def _leaf_names(schema: pa.Schema) -> list[str]:
 
 
 def _write_error(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"cannot write {str(path)!r} ({reason_of(error)}); free space or rights there, then run again")
+    what = remedy(path, error, "free space or rights there, then run again")
+    return StoreError(f"cannot write {str(path)!r} ({reason_of(error)}); {what}")

@@ -9,6 +9,7 @@ from features.store.files import reason_of
 from features.store.leases import Leases, live_leases
 from features.store.lineage import Lineage, code_version
 from features.store.merge import Merged, merge_files, several_files
+from features.store.storage import remedy
 from features.store.sweep import keep_removed, stale_files, stale_leftovers, sweep
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ def _sweep(store: Store, stale: list[Stale]) -> None:
     try:
         sweep(stale)
     except OSError as error:
-        message = f"cannot sweep the store {store.root!r} ({reason_of(error)}); see to the rights there, then run again"
+        what = remedy(store.root, error, "see to the rights there, then run again")
+        message = f"cannot sweep the store {store.root!r} ({reason_of(error)}); {what}"
         raise StoreError(message) from error
 
 
@@ -173,9 +175,8 @@ def _clean_log(store: Store, table: str) -> tuple[int, int]:
         before = _sizes(log)
         handle.cleanup_metadata()
     except (DeltaError, OSError) as error:
-        message = (
-            f"cannot checkpoint table {table!r} in {store.root!r} ({reason_of(error)}); free space, then run again"
-        )
+        what = remedy(store.root, error, "free space, then run again")
+        message = f"cannot checkpoint table {table!r} in {store.root!r} ({reason_of(error)}); {what}"
         raise StoreError(message) from error
     gone = before.keys() - _sizes(log).keys()
     return len(gone), sum(before[name] for name in gone)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import StoreError
 from features.schema import SCHEMA_VERSION
-from features.store.storage import is_remote, put_bytes
+from features.store.storage import is_remote, put_bytes, remedy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,9 +43,8 @@ def raise_version(marker: Path) -> None:
     try:
         write_marker(marker, {**data, "schema_version": SCHEMA_VERSION})
     except OSError as error:
-        message = (
-            f"cannot write {str(marker)!r} ({error.strerror or error}); free space or rights there, then run again"
-        )
+        what = remedy(marker, error, "free space or rights there, then run again")
+        message = f"cannot write {str(marker)!r} ({error.strerror or error}); {what}"
         raise StoreError(message) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import uuid
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLAIM = ".claim"
-"""File of a folder in a bucket that only one may write: whoever does has the folder to itself."""
+"""File of a folder in a bucket that only one may write: whoever does has the folder to itself. It names the mark."""
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -48,9 +49,19 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _write_remote(folder: Path, files: Mapping[str, bytes]) -> None:
-    put_bytes(folder / CLAIM, uuid.uuid4().hex.encode(), is_new=True)
+    claim = {"mark": list(files)[-1], "claimed_by": uuid.uuid4().hex}
+    put_bytes(folder / CLAIM, json.dumps(claim).encode(), is_new=True)
     for name, content in files.items():
         put_bytes(folder / name, content)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder in a bucket was claimed, and has not got its mark: by someone at work on it, or who died."""
+    try:
+        mark = json.loads((folder / CLAIM).read_text(encoding="utf-8"))["mark"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # what cannot be told stays
+    return not (folder / mark).exists()
 
 
 def fingerprint_of(content: bytes) -> str:

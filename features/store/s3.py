@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,6 +35,9 @@ _BY_KIND = {
     "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "PartialCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, both",
 }
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+"""In what deltalake says of an answer, which is the answer."""
+_LIBRARIES = ("aiohttp", "aiobotocore", "botocore")
 _OTHERWISE = "see to AWS_ENDPOINT_URL and the connection, then run again"
 
 
@@ -44,11 +48,11 @@ def path_of(root: str) -> Path:
         StoreError: What opens it is not installed.
     """
     try:
-        from upath import UPath
+        from features.store.s3_system import BucketPath
     except ImportError as error:
-        raise _not_installed(root) from error
-    _register(root)
-    return cast("Path", UPath(root, **_options()))
+        message = f"what opens the store {root!r} is not installed; install it: pip install 'triptych[s3]'"
+        raise StoreError(message) from error
+    return cast("Path", BucketPath(root, **_options()))
 
 
 def probe(root: str) -> None:
@@ -84,6 +88,14 @@ def remedy_of(error: BaseException) -> str:
     kinds = [type(one).__name__ for one in (error, error.__cause__) if one is not None]
     by_kind = next((_BY_KIND[kind] for kind in kinds if kind in _BY_KIND), None)
     return by_kind or _BY_CODE.get(_code_of(error), _OTHERWISE)
+
+
+def trouble_of(error: OSError) -> StoreError | None:
+    """An error of a bucket in words, wherever it was met; None where it is not of a bucket."""
+    kinds = (type(one).__module__.partition(".")[0] for one in (error, error.__cause__) if one is not None)
+    if not any(kind in _LIBRARIES for kind in kinds):
+        return None
+    return StoreError(f"the store's bucket does not do as asked ({said(error)}); {remedy_of(error)}")
 
 
 def arrow_system() -> Any:  # noqa: ANN401 - pyarrow states no types
@@ -128,20 +140,5 @@ def _code_of(error: BaseException) -> str:
         response = getattr(one, "response", None)
         if isinstance(response, dict):
             return str(response.get("Error", {}).get("Code", ""))
-    return ""
-
-
-def _register(root: str) -> None:
-    """Have s3fs speak of all that goes wrong by OSErrors, as disks do."""
-    import fsspec
-
-    try:
-        from features.store.s3_system import Bucket
-    except ImportError as error:
-        raise _not_installed(root) from error
-    if fsspec.registry.get("s3") is not Bucket:
-        fsspec.register_implementation("s3", Bucket, clobber=True)
-
-
-def _not_installed(root: str) -> StoreError:
-    return StoreError(f"what opens the store {root!r} is not installed; install it: pip install 'triptych[s3]'")
+    named = _CODE.search(str(error))
+    return named[1] if named else ""

@@ -1,13 +1,20 @@
-"""s3fs whose errors are all OSErrors, so that what cares for a disk's cares for a bucket's."""
+"""s3fs whose errors are all OSErrors, so that what cares for a disk's cares for a bucket's; and paths that it opens.
+
+Neither is registered with fsspec or upath: what a source on S3, or a user's own code, opens there stays as it is.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import ClientError as ConnectionCut
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
+from upath.implementations.cloud import S3Path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _OTHERS = (BotoCoreError, ClientError, ConnectionCut)
 
@@ -44,6 +51,21 @@ class Bucket(S3FileSystem):  # type: ignore[misc] # s3fs states no types
         return [f"{bucket}/{deleted['Key']}" for deleted in answer.get("Deleted", [])]
 
     bulk_delete = sync_wrapper(_bulk_delete)
+
+
+class BucketPath(S3Path):  # type: ignore[misc] # upath is not looked into
+    """A path in a bucket that `Bucket` opens."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Of this class: upath would ask its registry for the one of `s3`."""
+        return object.__new__(cls)
+
+    @classmethod
+    def _fs_factory(cls, urlpath: str, protocol: str, storage_options: Mapping[str, Any]) -> Bucket:
+        del urlpath, protocol
+        return Bucket(**storage_options)
 
 
 def _as_os_error(error: Exception) -> OSError:

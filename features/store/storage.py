@@ -76,6 +76,21 @@ def check_place(root: str | Path) -> None:
         probe(root_of(root))
 
 
+def remedy(place: str | Path, error: BaseException, on_disk: str) -> str:
+    """What to do about what cannot be written, or deleted.
+
+    Args:
+        place: Root of the store, or the file.
+        error: What went wrong.
+        on_disk: What to do where it lies on a disk; a bucket says why by itself.
+    """
+    if not (is_url(place) if isinstance(place, str) else is_remote(place)):
+        return on_disk
+    from features.store.s3 import remedy_of
+
+    return remedy_of(error)
+
+
 def is_remote(path: object) -> bool:
     """Whether a file or folder lies in a bucket."""
     return not isinstance(path, PurePath)

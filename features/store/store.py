@@ -13,7 +13,7 @@ from features.schema import BATCH_ID, SCHEMA_VERSION, is_table, schema_of
 from features.spec import SPEC_KEY, FeatureSpec
 from features.store.files import reason_of
 from features.store.marker import MARKER, check_version, raise_version, write_marker
-from features.store.storage import check_place, list_folder, place_of, root_of
+from features.store.storage import check_place, list_folder, place_of, remedy, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,8 +94,8 @@ class Store:
             path.mkdir(parents=True, exist_ok=True)
             write_marker(path / MARKER, {"schema_version": SCHEMA_VERSION})
         except OSError as error:
-            reason = error.strerror or error
-            message = f"cannot make a store at {str(path)!r} ({reason}); name a writable one with --store"
+            what = remedy(path, error, "name a writable one with --store")
+            message = f"cannot make a store at {str(path)!r} ({error.strerror or error}); {what}"
             raise StoreError(message) from error
         return cls(root_of(root))
 
@@ -189,7 +189,8 @@ class Store:
                 raise
         except (DeltaError, OSError) as error:
             reason = reason_of(error)
-            message = f"cannot make table {table!r} in {self.root!r} ({reason}); free space or rights, then run again"
+            what = remedy(self.root, error, "free space or rights, then run again")
+            message = f"cannot make table {table!r} in {self.root!r} ({reason}); {what}"
             raise StoreError(message) from error
 
     def spec(self, table: str) -> FeatureSpec | None:
@@ -227,6 +228,9 @@ def files_of(handle: DeltaTable) -> pa.Table:
 
 def _log_error(store: Store, table: str, version: int | None, error: Exception) -> StoreError:
     reason = reason_of(error)
+    if "Error performing" in str(error) and "NoSuchKey" not in str(error):  # a request to a bucket, not what it holds
+        what = remedy(store.root, error, "run again")
+        return StoreError(f"cannot read the log of table {table!r} in {store.root!r} ({reason}); {what}")
     if version is not None:
         message = f"table {table!r} in {store.root!r} has no version {version} ({reason}); name a newer one"
         return StoreError(message)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from features.schema import BATCH_ID, is_table
 from features.store.leases import dead_leases
 from features.store.marker import MARKER
+from features.store.publish import CLAIM, is_unfinished
 from features.store.storage import remove_folder
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def stale_leftovers(store: Store, retention_hours: int) -> list[Stale]:
     """What else dead runs left in a store: unfinished models, temporary files, leases, tables that never began."""
     cutoff = time.time() - retention_hours * _HOUR_SECONDS
     old = [path for path in _temporary(store) if _changed(path) < cutoff]
+    claims = (store.path / "models").glob(f"*/*/{CLAIM}")
+    old += [path.parent for path in claims if _changed(path) < cutoff and is_unfinished(path.parent)]
     dropped = (store.path / DROPPED).glob("*")
     return _sized([*old, *dead_leases(store), *dropped])
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from features.errors import ConfigError, ModelError
 from features.fusion.settings import Place, parse
 from features.store.publish import fingerprint_of, write_folder
+from features.store.storage import remedy
 
 if TYPE_CHECKING:
     from features.spec import FeatureSpec
@@ -101,7 +102,8 @@ def save_tokenizer(folder: Path, model: bytes, card: TokenizerCard) -> None:
         write_folder(folder, {WEIGHTS: model, CARD: json.dumps(asdict(card), indent=2).encode()})
     except OSError as error:
         reason = "it is there already" if folder.exists() else error.strerror or str(error)
-        message = f"cannot write the tokenizer {str(folder)!r} ({reason}); free space or rights, then run again"
+        what = remedy(folder, error, "free space or rights, then run again")
+        message = f"cannot write the tokenizer {str(folder)!r} ({reason}); {what}"
         raise ModelError(message) from error
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from features.errors import StoreError
-from features.store.storage import is_remote, put_bytes
+from features.store.storage import is_remote, put_bytes, remedy
 from flows.report import words
 from flows.report.agreement import reliability_svg, scatter_svg
 from flows.report.plot import comparison_svg
@@ -48,7 +48,8 @@ def write_report(data: ReportData, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, page)
     except OSError as error:
-        message = f"cannot write the report to {str(path)!r} ({error.strerror or error}); name another file with --out"
+        what = remedy(path, error, "name another file with --out")
+        message = f"cannot write the report to {str(path)!r} ({error.strerror or error}); {what}"
         raise StoreError(message) from error
 
 

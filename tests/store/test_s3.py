@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import uuid
+import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from features.errors import StoreError
 from features.privacy.erasure import erase, plan_erasure
 from features.store import Store, read_table
 from features.store.drop import drop_extracted, find_extracted
@@ -17,33 +16,16 @@ from features.store.index import forget_index, keep_table, kept_table, media_ind
 from features.store.leases import Leases, live_leases
 from features.store.maintain import maintain
 from features.store.models import ModelRef, list_models, model_folder, next_version
-from features.store.publish import write_folder
+from features.store.publish import is_unfinished, write_folder
 from features.store.storage import list_folder, parquet_file, place_of, put_bytes, root_of, touch
 from features.store.tombstones import read_key
 from features.store.verify import verify_store
 from tests.store.making import frames, media, put
-from tests.store.s3_proxy import Proxy
-from tests.store.s3_server import BUCKET, ENVIRONMENT, serving
 from tests.store.test_drop import extract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with serving() as url:
-        yield url
-
-
-@pytest.fixture
-def place(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where no store is yet."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    return f"s3://{BUCKET}/{uuid.uuid4().hex}/a store"
 
 
 @pytest.fixture
@@ -113,6 +95,46 @@ def test_a_model_is_there_when_its_mark_is(store: Store) -> None:
     assert list_models(store) == (ModelRef("moods", 2),)
 
 
+def test_what_a_dead_publisher_claimed_is_swept_when_it_is_old(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [model_folder(store, ModelRef("moods", version)) for version in (1, 2, 3)]
+    files = {"weights": b"w", "model.json": b"{}"}
+    write_folder(folders[0], files)
+    with monkeypatch.context() as patch:
+        patch.setattr("features.store.publish.put_bytes", _dying_at("model.json"))
+        with pytest.raises(KeyboardInterrupt):
+            write_folder(folders[1], files)
+    put_bytes(folders[2] / ".claim", b"of another program")
+    assert maintain(store, "run").others == 0
+    assert [is_unfinished(folder) for folder in folders] == [False, True, False]
+    time.sleep(1)  # a bucket's times are whole seconds
+    assert maintain(store, "run", retention_hours=0, force=True).others == 1
+    assert [name for name in objects(store) if name.startswith("models/")] == [
+        *(f"models/moods/1/{name}" for name in (".claim", "model.json", "weights")),
+        "models/moods/3/.claim",
+    ]
+
+
+def _dying_at(name: str) -> Callable[..., None]:
+    def put(path: Path, content: bytes, *, is_new: bool = False) -> None:
+        if path.name == name:
+            raise KeyboardInterrupt
+        put_bytes(path, content, is_new=is_new)
+
+    return put
+
+
+def test_no_other_user_of_s3_is_touched(store: Store) -> None:
+    import fsspec
+    from s3fs import S3FileSystem
+    from upath import UPath
+
+    path = pickle.loads(pickle.dumps(store.path / "models" / "a b"))
+    assert {type(one.fs).__name__ for one in (store.path, path, path.parent, *store.path.iterdir())} == {"Bucket"}
+    assert path == store.path / "models" / "a b"
+    assert fsspec.get_filesystem_class("s3") is S3FileSystem
+    assert type(UPath("s3://bucket/a").fs) is S3FileSystem
+
+
 def test_what_is_put_as_new_is_never_put_over_another(store: Store) -> None:
     path = store.path / "new"
     put_bytes(path, b"one", is_new=True)
@@ -166,68 +188,6 @@ def test_forgetting_leaves_no_bytes_of_a_media(store: Store) -> None:
             with parquet_file(store.path / name) as file:
                 forgotten = "mb2" in file.read(["media_id"])["media_id"].to_pylist()
             assert forgotten == name.startswith("tombstones"), name
-
-
-def test_a_prefix_that_holds_something_else_is_refused(place: str) -> None:
-    put_bytes(place_of(place) / "letter.txt", b"dear ann")
-    with pytest.raises(StoreError, match="is not a store and not empty"):
-        Store.create(place)
-    with pytest.raises(StoreError, match=r"is not a store \(it has no triptych-store.json\)"):
-        Store.open(place)
-    with pytest.raises(StoreError, match="there is no store at 's3://"):
-        Store.open(f"{place}/deeper")
-
-
-def test_a_newer_store_is_refused(place: str) -> None:
-    put_bytes(place_of(place) / "triptych-store.json", json.dumps({"schema_version": 999}).encode())
-    with pytest.raises(StoreError, match="install a newer triptych"):
-        Store.open(place)
-
-
-@pytest.mark.parametrize(
-    ("root", "said"),
-    [
-        ("s3://no-such-bucket/store", "'s3://no-such-bucket/store' .*make the bucket, or name another with --store"),
-        ("s3:///store", "names no bucket"),
-        ("gs://bucket/store", "'gs://bucket/store'; name a folder, or s3://BUCKET/PREFIX"),
-    ],
-)
-def test_what_is_no_bucket_is_told(place: str, root: str, said: str) -> None:
-    del place
-    with pytest.raises(StoreError, match=said):
-        Store.create(root)
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "said"),
-    [
-        (403, "AccessDenied", "let the key AWS_ACCESS_KEY_ID list, read, write and delete there"),
-        (403, "InvalidAccessKeyId", "to a key that the endpoint knows"),
-        (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY is not the secret of AWS_ACCESS_KEY_ID"),
-        (403, "RequestTimeTooSkewed", "clock is wrong: set it"),
-        (400, "ExpiredToken", "AWS_SESSION_TOKEN has expired"),
-        (400, "AuthorizationHeaderMalformed", "set AWS_REGION to the bucket's region"),
-    ],
-)
-def test_what_a_bucket_refuses_is_told_with_its_remedy(
-    place: str, server: str, monkeypatch: pytest.MonkeyPatch, status: int, code: str, said: str
-) -> None:
-    with Proxy(server, lambda _: True, status=status, code=code) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        with pytest.raises(StoreError, match=said):
-            Store.open(place)
-
-
-def test_an_endpoint_that_is_down_is_told(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(StoreError, match="see to AWS_ENDPOINT_URL and the connection"):
-        Store.open(place)
-
-
-def test_plain_http_must_be_allowed(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ALLOW_HTTP")
-    with pytest.raises(StoreError, match="not encrypted; use https, or set AWS_ALLOW_HTTP=true"):
-        Store.create(place)
 
 
 def test_a_root_is_kept_without_a_slash_at_its_end() -> None:
