@@ -34,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no GPU here: make test-gpu where there is one"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """In one of several processes: see that tests do go by groups; pytest 9.2 does not let pytest-xdist say so."""
+    if session.items and hasattr(session.config, "workerinput") and "@" not in session.items[0].nodeid:
+        message = "pytest-xdist does not keep groups of tests together with this pytest; install infra/constraints.txt"
+        raise pytest.UsageError(message)
+
+
 def _has_gpu() -> bool:
     import torch
 

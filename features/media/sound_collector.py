@@ -23,7 +23,7 @@ _EXACT_US = 6_000
 _LASTING_US = MICROSECONDS
 _LONGEST_OVERLAP_US = MICROSECONDS
 _LONGEST_GAP_US = 3600 * MICROSECONDS
-_RESAMPLED_SAMPLES = 1 << 13  # a piece of output: fewer and larger ones cost less
+_RESAMPLED_SAMPLES = 1 << 13  # a piece of input and of output: fewer and larger ones cost less
 
 
 class SoundCollector:
@@ -56,6 +56,7 @@ class SoundCollector:
         self._keep = keep
         self._writer: ChunkWriter | None = None
         self._resampler: av.AudioResampler | None = None
+        self._waiting = av.AudioFifo()
         self._layout: tuple[str, str, int] | None = None
         self._anchor_us = 0
         self._fed_samples = 0
@@ -158,12 +159,18 @@ class SoundCollector:
     def _resample(self, frame: av.AudioFrame) -> None:
         if self._resampler is None:
             self._resampler = av.AudioResampler("s16", "mono", self._rate_hz, frame_size=_RESAMPLED_SAMPLES)
-        self._write(self._resampler.resample(frame))
+            self._waiting = av.AudioFifo()
+        frame.pts = None  # the time is kept here
+        self._waiting.write(frame)
+        if self._waiting.samples >= _RESAMPLED_SAMPLES:
+            self._write(self._resampler.resample(self._waiting.read()))
 
     def _flush(self) -> None:
         if self._resampler is not None:
             resampler, self._resampler = self._resampler, None
             with contextlib.suppress(av.error.FFmpegError):  # one that has failed before holds nothing more
+                if self._waiting.samples:
+                    self._write(resampler.resample(self._waiting.read()))
                 self._write(resampler.resample(None))
 
     def _write(self, frames: list[av.AudioFrame | None]) -> None:

@@ -128,9 +128,13 @@ class FeatureDataset(IterableDataset[Any]):
 
         Args:
             num_workers: Worker processes.
-            options: More for `torch.utils.data.DataLoader`; `batch_size` only for a dataset of single samples.
+            options: More for `torch.utils.data.DataLoader`; `batch_size` only for a dataset of single samples. Workers
+                are spawned unless `multiprocessing_context` says otherwise: one forked from a process that has threads,
+                Arrow's among them, may end or hang.
         """
         options.setdefault("batch_size", None)
+        if num_workers:
+            options.setdefault("multiprocessing_context", "spawn")
         for item in DataLoader(self, num_workers=num_workers, **options):
             yield self.record(item)
         if num_workers:

@@ -77,7 +77,7 @@ def _generated(folder: Path) -> list[Path]:
 def _repeated(path: Path, folder: Path) -> Path:
     """A short real file so many times over that a process's start counts for little."""
     made = folder / path.name
-    _ffmpeg("-stream_loop", "14", "-i", str(path), *["-map", "0:v:0", "-map", "0:a:0?", "-c", "copy"], str(made))
+    _ffmpeg("-stream_loop", "59", "-i", str(path), *["-map", "0:v:0", "-map", "0:a:0?", "-c", "copy"], str(made))
     return made
 
 
