@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import ConfigError, TriptychError
+from features.sources.urls import is_url
 from features.store.storage import root_of
 from flows.cli import EXIT_DONE
 from flows.console import say
@@ -68,7 +69,7 @@ def _parameters(call: Call) -> dict[str, Any]:
     for name in option_fields(type(call.config)):
         value = getattr(call.config, name)
         parameters[name] = list(value) if isinstance(value, tuple) else value
-    parameters["sources"] = [str(Path(source).absolute()) for source in call.config.sources]
+    parameters["sources"] = [one if is_url(one) else str(Path(one).absolute()) for one in call.config.sources]
     for name in ("labels", "report"):
         if parameters[name]:
             parameters[name] = str(Path(parameters[name]).absolute())

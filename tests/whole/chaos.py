@@ -3,7 +3,7 @@
 `make chaos` kills its way through 50 nights, then lets two runs loose on one store, 8 times. A night's kills follow
 from its seed: what is killed, and when - a while after the start, or after so many more files in the store, for then
 all moments are as likely on a slow machine as on a fast one. `python -m tests.whole.chaos --rounds 1 --seed 7` repeats
-one night.
+one night. With `--bucket` the stores lie in a bucket of a local S3 server; then no two runs are let loose on one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 
 from features.store import Store
+from features.store.storage import is_url
 from features.store.verify import verify_store
 from tests.pipelines.running import processes_below, still_alive
+from tests.whole.places import bucket, copy_store, is_store, num_files
 from tests.whole.rivals import run_rivals
 from tests.whole.site import STAGES, assert_alike, assert_whole, make_reference, orphans
 
@@ -94,15 +95,15 @@ class Round(NamedTuple):
 class Night:
     """One round: a store, a scratch folder, and the runs on it."""
 
-    def __init__(self, reference: Reference, folder: Path, plan: Plan) -> None:
+    def __init__(self, reference: Reference, folder: Path, plan: Plan, root: str = "") -> None:
         self._reference = reference.after(plan.stages)
         self._plan = plan
-        self._store = folder / "store"
+        self._store = root or str(folder / "store")
         self._scratch = folder / "scratch"
         self._said = folder / "said"
         self._scratch.mkdir(parents=True)
         if "ingest" not in plan.stages:
-            shutil.copytree(reference.ingested, self._store)
+            copy_store(reference.ingested, self._store)
         self._random = random.Random(plan.seed)
         self._kills: list[Kill] = []
 
@@ -143,17 +144,14 @@ class Night:
         """Wait for the moment of the next kill; False where the run ends before."""
         more, until = 0, time.monotonic() + _SHORTEST_SECONDS + self._random.uniform(0, self._reference.seconds)
         if not self._kills or self._random.random() < _BY_FILES:
-            left = max(10, round(0.8 * self._reference.num_files) - self._num_files())
+            left = max(10, round(0.8 * self._reference.num_files) - num_files(self._store))
             more, until = self._random.randrange(left), time.monotonic() + _PATIENCE_SECONDS
-        goal, rest = self._num_files() + more, self._random.random()
+        goal, rest = num_files(self._store) + more, self._random.random()
         while process.poll() is None and time.monotonic() < until:
-            if more and self._num_files() >= goal:
+            if more and num_files(self._store) >= goal:
                 more, until = 0, time.monotonic() + rest  # also between two files
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS * (5 if is_url(self._store) else 1))
         return process.poll() is None
-
-    def _num_files(self) -> int:
-        return sum(len(files) for _, _, files in os.walk(self._store))
 
     def _kill(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         target = self._random.choice(TARGETS[self._plan.runner])
@@ -178,7 +176,7 @@ class Night:
 
     def _look(self) -> None:
         """What is visible is whole, at any moment: also while an orphaned wave is about to end."""
-        if (self._store / "triptych-store.json").is_file():
+        if is_store(self._store):
             assert_whole(Store.open(self._store), self._reference.content)
 
     def _finish(self) -> int:
@@ -219,18 +217,19 @@ def _started_in(folder: Path) -> list[psutil.Process]:
     return _naming(list(psutil.process_iter()), str(folder))
 
 
-def run_round(reference: Reference, folder: Path, plan: Plan) -> Round:
+def run_round(reference: Reference, folder: Path, plan: Plan, root: str = "") -> Round:
     """One night, killed until it is done.
 
     Args:
         reference: What it must come to.
         folder: For its store; does not exist.
         plan: Seed of its kills, and how it runs.
+        root: Where its store lies instead.
 
     Raises:
         AssertionError: A table differs from the clean night's, or something is left over.
     """
-    return Night(reference, folder, plan).run()
+    return Night(reference, folder, plan, root).run()
 
 
 def summary_of(rounds: list[Round]) -> str:
@@ -254,18 +253,26 @@ def main() -> int:
     parser.add_argument("--rivals", type=int, default=8, help="rounds of two runs at once on one store")
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--parallel", type=int, default=2, help="rounds at a time, each on a store of its own")
+    parser.add_argument("--bucket", action="store_true", help="stores in a bucket of a local S3 server")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="triptych-chaos-") as name, ThreadPoolExecutor(given.parallel) as pool:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="triptych-chaos-")))
+        pool = stack.enter_context(ThreadPoolExecutor(given.parallel))
         reference = make_reference(folder, num_clips=given.clips)
         print(f"a clean night takes {reference.seconds:.1f} s", flush=True)
         seeds = range(given.seed, given.seed + given.rounds)
+        bucket_root = stack.enter_context(bucket()) if given.bucket else ""
+
+        def night(seed: int) -> Round:
+            root = bucket_root and f"{bucket_root}/{seed}/store"
+            return run_round(reference, folder / f"{seed}", Plan.drawn(seed), root)
+
         rounds = []
-        for done in pool.map(lambda seed: run_round(reference, folder / f"{seed}", Plan.drawn(seed)), seeds):
+        for done in pool.map(night, seeds):
             rounds.append(done)
             print(done, flush=True)
         print(summary_of(rounds), flush=True)
-        for number in range(given.rivals):
+        for number in range(0 if given.bucket else given.rivals):
             slow, leases = number % 2 == 1, number % 4 == 0
             run_rivals(reference, folder / f"rivals-{number}", slow=slow, leases=leases)
             print(f"two runs at once, slow disk: {slow}, leases: {leases}: each row once", flush=True)

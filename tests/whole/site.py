@@ -17,6 +17,7 @@ from features.schema import BATCH_ID
 from features.store import Store, read_table
 from features.synthetic.clips import Cue, srt_text
 from tests.pipelines.clips import make_clip
+from tests.whole.places import model_command
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -86,10 +87,10 @@ class Site:
         kept = {name: value for name, value in os.environ.items() if name != "TRIPTYCH_STORE"}
         return {**kept, "PYTHONPATH": path, **more}
 
-    def command(self, store: Path, *arguments: str | Path) -> list[str]:
+    def command(self, store: str | Path, *arguments: str | Path) -> list[str]:
         return [TRIPTYCH, "--store", str(store), *map(str, arguments)]
 
-    def run(self, store: Path, *arguments: str | Path, status: int = 0, **more: str) -> str:
+    def run(self, store: str | Path, *arguments: str | Path, status: int = 0, **more: str) -> str:
         """Run `triptych`, check its exit status; what it said."""
         done = subprocess.run(
             self.command(store, *arguments),
@@ -106,25 +107,20 @@ class Site:
 
     def night(
         self,
-        store: Path,
+        store: str | Path,
         runner: str = "in-process",
         wave_batches: int = 8,
         stages: Sequence[str] = STAGES,
     ) -> list[str]:
         """A night as a script of the user's: stage after stage, the next only when the one before has ended well."""
         options = ["--runner", runner, "--workers", "2", "--wave-batches", str(wave_batches)]
+        score = shlex.join(self.command(store, "score", MODEL, *options))
         steps = {
             "ingest": shlex.join(self.command(store, "ingest", self.clips, "--batch-sources", "5", *options)),
             "extract": shlex.join(self.command(store, "extract", *EXTRACTORS, *options)),
-            "score": f"{self._put_model(store)} && {shlex.join(self.command(store, 'score', MODEL, *options))}",
+            "score": f"{model_command(self.model, str(store))} && {score}",
         }
         return ["/bin/sh", "-c", " &&\n".join(steps[stage] for stage in stages)]
-
-    def _put_model(self, store: Path) -> str:
-        """Gives the model to a store that has none yet, whole or not at all."""
-        there, beside = (shlex.quote(str(path)) for path in (store / "models", store / ".models"))
-        copy = f"cp -r {shlex.quote(str(self.model))} {beside}.$$ && mv -T {beside}.$$ {there}"
-        return f"{{ [ -d {there} ] || {{ {copy}; }}; }}"
 
 
 def make_site(folder: Path, num_clips: int = 40) -> Site:
