@@ -45,6 +45,7 @@ bench: env
 	$(BIN)/python -m tests.benchmarks.extract
 	$(BIN)/python -m tests.benchmarks.export
 	$(BIN)/python -m tests.benchmarks.training
+	$(BIN)/python -m tests.benchmarks.objects
 
 bench-quality: env
 	$(BIN)/python -m tests.benchmarks.quality_ravdess

@@ -13,14 +13,16 @@ from features.errors import ConfigError, ExtractionError
 from features.extractors.engine import extract_media
 from features.extractors.registry import get_extractor
 from features.fusion.scoring import score_segments
-from features.identity import media_id_of_file, media_id_of_parts
+from features.identity import media_id_of_file
 from features.media.decode import decode_media, end_of, with_text
-from features.media.loose import read_loose
 from features.media.options import DecodeOptions
 from features.raw.source import MemoryRows
 from features.records import FeatureRow, MediaRows, Utterance
+from features.samples.loose import read_loose
+from features.samples.record import IMAGE_SUFFIXES, SOUND_SUFFIXES, Sample, media_id_of
 from features.spec import FeatureSpec
 from features.store.import_spec import is_imported
+from features.store.plan import Source
 from features.store.rows import audio_rows, feature_rows, frame_rows, shot_rows, table_of, transcript_rows
 from features.transcripts.choice import best_text
 from features.transcripts.sidecars import find_sidecars, read_sidecars
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from features.fusion.loaded import LoadedModel
     from features.records import DecodedMedia
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-SOUND_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac"})
 TEXT_SUFFIXES = frozenset({".ass", ".srt", ".ssa", ".txt", ".vtt"})
 
 
@@ -69,8 +69,10 @@ def read_given(files: Sequence[Path], options: DecodeOptions | None = None) -> G
         if path not in (image, sound, text):
             message = f"{str(path)!r} is no image, sound or text; give one video, or an image, a sound and a text"
             raise ConfigError(message)
-    media_id = media_id_of_parts(path.read_bytes() for path in files)
-    return Given(" + ".join(path.name for path in files), media_id, read_loose(image, sound, text, options))
+    parts = [None if path is None else str(path) for path in (image, sound, text)]
+    source = Source(str(files[0]), 0, 0, sample=Sample(image=parts[0], audio=parts[1], text_file=parts[2]))
+    name = " + ".join(path.name for path in files)
+    return Given(name, media_id_of(source), read_loose(image, sound, text, options))
 
 
 def read_parts(

@@ -26,11 +26,11 @@ from features.errors import DecodeError, DecoderMemoryError, TriptychError
 from features.media import protocol
 from features.media.decode import decode_media, end_of, with_text
 from features.media.decode_part import can_be_split, decode_part
-from features.media.loose import words_over
 from features.media.options import DecodeOptions
 from features.media.parts import Part
 from features.media.probe import describe_streams, open_media
 from features.media.spool import SpoolWriter
+from features.media.words import words_over
 from features.records import Missed
 from features.samples.record import Sample
 from features.store.rows import motion_rows, shot_rows, transcript_rows

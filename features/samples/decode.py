@@ -11,12 +11,12 @@ import numpy as np
 from features.errors import MissingStreamError, TranscriptionError
 from features.identity import MICROSECONDS
 from features.media.decode import decode_media
-from features.media.loose import read_words, words_over
 from features.media.pictures import encode_jpeg
 from features.media.quality import PictureMeter, media_quality
 from features.media.sampling import is_wanted
 from features.media.spans import Sample as Kept
 from features.media.spans import Spans
+from features.media.words import read_words, words_over
 from features.records import DecodedMedia, Frame, MediaInfo, MediaQuality, Missed, Shot
 from features.samples.images import num_pictures, read_animation, read_still
 

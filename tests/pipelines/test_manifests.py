@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import ConfigError
+from features.predict import read_parts
 from features.privacy.erasure import erase, plan_erasure, rows_of_forgotten
 from features.store import Store
 from features.store.read import read_table
@@ -73,6 +74,19 @@ def test_a_row_is_a_media(archive: Path, tmp_path: Path) -> None:
     row = said[one["media_id"]]
     assert [row[name] for name in ("start_us", "end_us", "text", "language")] == [0, 1_500_000, "well well", "en"]
     assert not read_table(store, "failures").num_rows
+
+
+def test_a_row_is_known_by_the_identity_that_predict_gives_its_parts(archive: Path, tmp_path: Path) -> None:
+    manifest = write_manifest(archive / "samples.csv", samples())
+    store, _ = ingest_here(tmp_path / "store", config([manifest]))
+    media = media_of(store)
+    given = read_parts(image=archive / "a.png", audio=archive / "a.wav", text="well well")
+    assert given.media_id == media["one"]["media_id"]
+    quality, row = given.decoded.info.quality, media["one"]
+    assert quality is not None
+    assert quality.perceptual_hash == row["perceptual_hash"]
+    assert quality.loudness_lufs == pytest.approx(row["loudness_lufs"], abs=1e-5)  # of float32 in the table
+    assert read_parts(text=SECRET).media_id == media["three"]["media_id"]
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])

@@ -9,10 +9,10 @@ import pytest
 
 from features.errors import MissingStreamError, TranscriptionError
 from features.media.decode import decode_media
-from features.media.loose import read_loose
 from features.media.options import DecodeOptions
 from features.media.sink import Collected
 from features.samples.decode import DecodedSample, decode_sample
+from features.samples.loose import read_loose
 from features.samples.record import Sample
 from tests.media.generate import Sound, tone, write_media
 from tests.samples.making import write_animation, write_image, write_sound

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from features.errors import DecodeError, MissingStreamError, TranscriptionError
-from features.media.loose import read_loose
 from features.media.pictures import decode_jpeg, encode_jpeg
+from features.samples.loose import read_loose
 from tests.media.generate import Sound, steady, tone, write_media
 
 if TYPE_CHECKING:
