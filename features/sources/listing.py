@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from features.errors import ConfigError, FetchError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAGIC = re.compile(r"[*?\[]")
+_AT_ONCE = 4
+_MOST_SIDE_BY_SIDE = 512  # a request a folder: of more, and smaller ones, there would be too many
 
 
 class Listed(NamedTuple):
@@ -84,7 +88,26 @@ def _found(system: Any, url: str) -> tuple[dict[str, dict[str, Any]], bool]:  # 
             return _matches(system, url), False
         if info.get("type") != "directory":
             return {str(info["name"]): info}, False
-    return system.find(url, detail=True), True
+    return _search(system, url), True
+
+
+def _search(system: Any, url: str) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - as above
+    """All that lies below a folder; its subfolders, where they are few, side by side.
+
+    One answer names a thousand objects, and is read while the next is on its way.
+    """
+    try:
+        top = {str(info["name"]): info for info in system.ls(url, detail=True)}
+    except FileNotFoundError:
+        return {}
+    folders = [name for name, info in top.items() if info.get("type") == "directory"]
+    if not 1 < len(folders) <= _MOST_SIDE_BY_SIDE:
+        return dict(system.find(url, detail=True))
+    found = {name: info for name, info in top.items() if info.get("type") == "file"}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for some in pool.map(partial(system.find, detail=True), folders):
+            found |= some
+    return found
 
 
 def _matches(system: Any, pattern: str) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - as above
