@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from features.errors import ConfigError, FetchError, MediaError
+from features.sources.listing import list_remote
 from features.sources.objects import telling
 from features.sources.remote import look
 from features.sources.spool import Fetching, local_copy
@@ -72,3 +73,13 @@ def test_an_end_point_that_is_down(s3: Any, monkeypatch: pytest.MonkeyPatch) -> 
     type(s3).clear_instance_cache()
     with pytest.raises(FetchError, match=r"s3://bucket/a\.mp4.*AWS_ENDPOINT_URL"):
         look("s3://bucket/a.mp4")
+
+
+def test_subfolders_side_by_side_are_the_whole_folder(s3: Any) -> None:
+    """Names of which one begins with another, in folders within folders, and beside them."""
+    keys = {f"top/{name}" for name in ("a.mp4", "a/b.mp4", "a/b/c.mp4", "ab/d.mp4", "ab.mp4", "z/e f.mp4", "z/.f.mp4")}
+    for key in [*sorted(keys), "topper/g.mp4"]:
+        s3.pipe_file(f"bucket/{key}", b"x")
+    wanted = sorted(f"s3://bucket/{key}" for key in keys if "/." not in key)
+    assert [one.url for one in list_remote("s3://bucket/top/")] == wanted
+    assert list_remote("s3://bucket/none/") == ()
