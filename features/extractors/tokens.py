@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from features.extractors.simple import RowAnUtterance, TextItem
 from features.spec import FeatureSpec
+from features.store.storage import place_of
 from features.tokenizer.folder import read_card, read_model
 from features.tokenizer.training import PAD_ID, UNKNOWN_ID
 
@@ -66,7 +66,7 @@ class Tokens(RowAnUtterance):
     takes: ClassVar[str] = "folder of a tokenizer (triptych train-tokenizer)"
 
     def __init__(self, folder: str) -> None:
-        self._folder = Path(folder).absolute()
+        self._folder = place_of(folder)
         card = read_card(self._folder)
         self.spec = FeatureSpec(
             name="tokens",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import av
 import av.error
@@ -17,7 +18,6 @@ from features.transcripts.language import language_tag
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from fractions import Fraction
-    from pathlib import Path
 
 _TEXT_CODECS = frozenset({"subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text"})
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -68,20 +68,26 @@ class StreamClock:
 
 
 @contextmanager
-def open_media(path: Path) -> Iterator[av.container.InputContainer]:
+def open_media(path: Path | BinaryIO) -> Iterator[av.container.InputContainer]:
     """Open a local file for decoding, and close it whatever happens.
 
     Nothing but local files is ever opened, even when a playlist names a URL.
 
+    Args:
+        path: The file; or one that is open already and can be sought in, with a `name`: it may name no other file.
+
     Raises:
         DecodeError: It cannot be opened, or is no media file.
     """
+    name = str(path) if isinstance(path, Path) else path.name
     try:
-        container = av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        message = (
-            f"cannot open {str(path)!r} ({reason_of(error)}); check that it is a whole media file and not encrypted"
+        container = (
+            av.open(str(path.absolute()), metadata_errors="replace", options={"protocol_whitelist": "file"})
+            if isinstance(path, Path)
+            else av.open(path, metadata_errors="replace", options={"protocol_whitelist": "data"})
         )
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        message = f"cannot open {name!r} ({reason_of(error)}); check that it is a whole media file and not encrypted"
         raise DecodeError(message) from error
     with container:
         yield container

@@ -7,11 +7,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from features.errors import TriptychError
 from features.planning.probing import Probed, limit_time, probe_file
-from features.sources.spool import USUAL, Fetching, local_copy, told_of
+from features.sources.look import Look
+from features.sources.ranged import RemoteFile
+from features.sources.remote import is_ranged
+from features.sources.spool import USUAL, Fetching, is_remote, local_copy, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from features.store.plan import Source
 
 _MOST_SECONDS = 60
+_LARGE_BYTES = 16 << 20
+_PART = 2  # who would fetch half of a file from afar had better copy it
 _FILES_A_PROCESS = 16  # a process takes as long to start as so many files to probe
 
 
@@ -34,7 +39,8 @@ def probe_all(
     """Look into files, in their order.
 
     Args:
-        sources: Files; those that are remote are copied to scratch for as long as the look takes.
+        sources: Files; of those that are remote and large the parts that are looked at are fetched, or, where that is
+            not enough, all of it: to scratch, for as long as the look takes.
         options: How they would be decoded.
         num_processes: So many at a time, at most.
         on_progress: Called with the number of files done so far.
@@ -73,6 +79,29 @@ def _probe(
 
 
 def _look(source: Source, options: DecodeOptions, fetching: Fetching) -> Probed:
+    return _look_from_afar(source, options, fetching) or _look_into(source, options, fetching)
+
+
+def _look_from_afar(source: Source, options: DecodeOptions, fetching: Fetching) -> Probed | None:
+    """A look into parts of a large remote file; None of another, and where it did not come off."""
+    if source.sample is not None or not is_remote(source) or source.size_bytes < _LARGE_BYTES:
+        return None
+    seen = Look(source.size_bytes, source.mtime_us, source.etag or "")
+    most_bytes = source.size_bytes // _PART
+    limit_time(_MOST_SECONDS)
+    try:
+        if not is_ranged(source.uri, allow_private=fetching.allow_private):
+            return None
+        with RemoteFile(source.uri, seen, most_bytes=most_bytes, allow_private=fetching.allow_private) as file:
+            probed = probe_file(source.uri, source.size_bytes, options, cast("BinaryIO", file))
+    except TriptychError:
+        return None
+    finally:
+        limit_time(0)
+    return None if probed.error else probed
+
+
+def _look_into(source: Source, options: DecodeOptions, fetching: Fetching) -> Probed:
     try:
         with local_copy(source._replace(sidecars=()), fetching) as local:
             limit_time(_MOST_SECONDS)  # a copy has limits of its own

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 import av.error
@@ -72,16 +72,17 @@ class Probed:
     error: str = ""
 
 
-def probe_file(uri: str, size_bytes: int, options: DecodeOptions) -> Probed:
+def probe_file(uri: str, size_bytes: int, options: DecodeOptions, file: BinaryIO | None = None) -> Probed:
     """Look into a file; whatever is wrong with it is told, not raised.
 
     Args:
-        uri: A local path.
+        uri: A local path, or where the open file lies.
         size_bytes: As listed.
         options: How it would be decoded.
+        file: It, where it is open already.
     """
     try:
-        return _probe(uri, size_bytes, options)
+        return _probe(uri, size_bytes, options, Path(uri) if file is None else file)
     except TriptychError as error:
         return Probed(uri, size_bytes, error=str(error))
     except Exception as error:  # noqa: BLE001 - FFmpeg's surprises cost the plan one file
@@ -93,11 +94,11 @@ def limit_time(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _probe(uri: str, size_bytes: int, options: DecodeOptions) -> Probed:
+def _probe(uri: str, size_bytes: int, options: DecodeOptions, file: Path | BinaryIO) -> Probed:
     if not size_bytes:
         message = f"{uri!r} is empty (0 bytes)"
         raise MediaError(message)
-    with open_media(Path(uri)) as container:
+    with open_media(file) as container:
         selection = choose_streams(container, options.audio_language)
         if not selection.streams:
             message = f"no video, sound or text in {uri!r}"

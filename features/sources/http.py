@@ -13,7 +13,7 @@ from features.errors import FetchError
 from features.sources.look import Interrupted, Look, microseconds_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from datetime import datetime
 
     import urllib3
@@ -50,8 +50,19 @@ def look_at_page(url: str, *, allow_private: bool) -> Look:
         response.close()
 
 
-def read_page(url: str, offset: int, seen: Look, *, allow_private: bool) -> Iterator[bytes]:
-    """A file's bytes from an offset on.
+def knows_ranges(url: str, *, allow_private: bool) -> bool:
+    """Whether a server sends a part of a file when it is asked for one.
+
+    Raises:
+        FetchError: As `look_at_page`.
+    """
+    response = _get(url, "bytes=0-0", allow_private=allow_private)
+    response.close()
+    return response.status == _PARTIAL
+
+
+def read_page(url: str, offset: int, seen: Look, *, until: int | None = None, allow_private: bool) -> Generator[bytes]:
+    """A file's bytes from an offset on, or up to another one.
 
     Raises:
         FetchError: It has changed since it was looked at, or as `look_at_page`.
@@ -59,7 +70,7 @@ def read_page(url: str, offset: int, seen: Look, *, allow_private: bool) -> Iter
     """
     import urllib3
 
-    response = _get(url, f"bytes={offset}-", allow_private=allow_private)
+    response = _get(url, f"bytes={offset}-{'' if until is None else until - 1}", allow_private=allow_private)
     try:
         tag = response.headers.get("ETag") or ""
         if response.status == _RANGE_NOT_SATISFIABLE or (tag and seen.tag and tag != seen.tag):

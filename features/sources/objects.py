@@ -10,7 +10,7 @@ from features.sources.look import Interrupted, Look, microseconds_of, words_of
 from features.sources.urls import protocol_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _BLOCK_BYTES = 8 << 20
 _TIMES = ("LastModified", "mtime", "last_modified", "updated", "created")
@@ -67,7 +67,7 @@ def look_of(url: str, info: dict[str, Any]) -> Look:
     return Look(int(info.get("size") or 0), microseconds_of(stated), tag.strip('"'))
 
 
-def read_object(url: str, offset: int, seen: Look) -> Iterator[bytes]:
+def read_object(url: str, offset: int, seen: Look) -> Generator[bytes]:
     """An object's bytes from an offset on, a block a request.
 
     Raises:
