@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from features.extractors.registry import get_extractor
+from features.extractors.tokens import Tokens
 from features.privacy.erasure import erase, plan_erasure
 from features.store import Store, read_table
 from features.store.drop import drop_extracted, find_extracted
@@ -20,6 +22,9 @@ from features.store.publish import is_unfinished, write_folder
 from features.store.storage import list_folder, parquet_file, place_of, put_bytes, root_of, touch
 from features.store.tombstones import read_key
 from features.store.verify import verify_store
+from features.tokenizer.folder import TokenizerRef, newest_maker, tokenizer_folder
+from features.tokenizer.training import train_tokenizer
+from tests.extractors.test_tokens import TEXTS, put_tokenizer
 from tests.store.making import frames, media, put
 from tests.store.test_drop import extract
 
@@ -193,3 +198,11 @@ def test_forgetting_leaves_no_bytes_of_a_media(store: Store) -> None:
 def test_a_root_is_kept_without_a_slash_at_its_end() -> None:
     assert root_of("s3://bucket/a/") == "s3://bucket/a"
     assert str(place_of("s3://bucket/a") / "b") == "s3://bucket/a/b"
+
+
+def test_a_tokenizer_of_a_bucket_makes_the_ids_of_one_on_a_disk(store: Store, tmp_path: Path) -> None:
+    model = train_tokenizer(TEXTS, vocabulary=300)
+    put_tokenizer(tokenizer_folder(store, TokenizerRef(3, "tokenizer")), model)
+    there, here = get_extractor(newest_maker(store)), Tokens(str(put_tokenizer(tmp_path / "3", model)))
+    assert there.spec.fingerprint == here.spec.fingerprint
+    assert there.load("cpu")(TEXTS[:3]).tolist() == here.load("cpu")(TEXTS[:3]).tolist()
