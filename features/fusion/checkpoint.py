@@ -17,6 +17,7 @@ from features.fusion.settings import Place, parse
 from features.spec import FeatureSpec
 from features.store.lineage import code_version
 from features.store.publish import fingerprint_of, write_folder
+from features.store.storage import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +152,8 @@ def save_model(
     try:
         write_folder(folder, files)
     except OSError as error:
-        message = f"cannot write model {str(folder)!r} ({error.strerror or error}); free space or choose another place"
+        what = remedy(folder, error, "free space or choose another place")
+        message = f"cannot write model {str(folder)!r} ({error.strerror or error}); {what}"
         raise ModelError(message) from error
 
 
