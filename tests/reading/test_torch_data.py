@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -137,7 +139,7 @@ def test_ranks_share_all_samples_once(reader: FeatureReader) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["forkserver", "spawn"])
 def test_workers_change_only_how_blocks_interleave(reader: FeatureReader, context: str) -> None:
     alone = reader.to_torch(shuffle=True, seed=5, block_batches=2, batch_size=3)
     wanted = blocks_of(keys(alone), reader.to_torch(shuffle=True, seed=5, block_batches=2))
@@ -159,10 +161,33 @@ def test_a_position_is_what_was_taken_not_what_was_read_ahead(reader: FeatureRea
     loader.close()
 
 
+FORKED = """
+import json, sys
+from torch.utils.data import DataLoader
+from features.reading import Padded, open_features
+from features.store import Store
+reader = open_features(Store.open(sys.argv[1]), ["pictures", "words"], "window:1s", pool={"words": Padded(2)})
+dataset = reader.to_torch(shuffle=True, block_batches=2)
+batches = [dataset.record(batch) for batch in DataLoader(dataset, batch_size=5, num_workers=2)]
+keys = [(media, int(start)) for batch in batches for media, start in zip(batch["media_id"], batch["start_us"])]
+print(json.dumps(sorted(keys)))
+"""
+
+
+@pytest.mark.slow
+def test_workers_are_forked_from_a_process_of_its_own(reader: FeatureReader) -> None:
+    """As DataLoader has it by default; this process has had threads of all kinds, which do not outlive a fork."""
+    command = [sys.executable, "-c", FORKED, reader.snapshot.store.root]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [tuple(key) for key in json.loads(done.stdout)] == sorted(every_key(reader))
+
+
 @pytest.mark.slow
 def test_a_plain_data_loader_collates_samples(reader: FeatureReader) -> None:
     dataset = reader.to_torch(shuffle=True, block_batches=2)
-    batches = [dataset.record(batch) for batch in DataLoader(dataset, batch_size=5, num_workers=2)]
+    loader = DataLoader(dataset, batch_size=5, num_workers=2, multiprocessing_context="spawn")
+    batches = [dataset.record(batch) for batch in loader]
     assert sorted(keys(batches)) == sorted(every_key(reader))
     assert batches[0]["pictures"].shape == (5, 4)
     assert "position" not in batches[0]

@@ -107,7 +107,7 @@ def test_a_bucket_and_a_disk_end_with_the_same_rows(archive: str, tmp_path: Path
     assert exported[0].equals(exported[1])
     before = {table: store.load(table).version() for table in store.tables()}
     for command in stages(site):
-        if command[0] != "train":
+        if command[0] not in ("train", "report", "label"):
             site.run(root, *command)
     assert {table: store.load(table).version() for table in store.tables()} == before
 
